@@ -1,0 +1,1 @@
+fn main(){ print!("{}", stepgate::cli::crds::stream().unwrap()); }
