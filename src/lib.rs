@@ -2,3 +2,4 @@ pub mod api;
 pub mod cli;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod core;
