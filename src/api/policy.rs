@@ -81,7 +81,7 @@ impl PolicySpec {
 }
 
 /// A weight, and how long to hold it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     /// Share of the clients that the new version gets, in percent.
@@ -90,6 +90,7 @@ pub struct Step {
 
     /// How long to stay at this weight, counted from its confirmation. Default: go on as soon as the gates pass.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("hold: at most 168h (a week)"))]
     pub hold: Span,
 }
 
@@ -296,7 +297,7 @@ pub enum OnFailure {
     namespaced,
     derive = "PartialEq",
     doc = "How releases go, for the Rollouts of its namespace that refer to it: steps, gates, and what happens in the end.",
-    printcolumn(name = "Steps", type_ = "string", json_path = ".spec.steps[*].weight"),
+    printcolumn(name = "First Weight", type_ = "integer", json_path = ".spec.steps[0].weight"),
     printcolumn(name = "Promotion", type_ = "string", json_path = ".spec.promotion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -314,7 +315,7 @@ pub struct RolloutPolicySpec(pub PolicySpec);
     category = "stepgate",
     derive = "PartialEq",
     doc = "How releases go, for any Rollout of the cluster that refers to it: steps, gates, and what happens in the end.",
-    printcolumn(name = "Steps", type_ = "string", json_path = ".spec.steps[*].weight"),
+    printcolumn(name = "First Weight", type_ = "integer", json_path = ".spec.steps[0].weight"),
     printcolumn(name = "Promotion", type_ = "string", json_path = ".spec.promotion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
