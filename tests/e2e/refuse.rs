@@ -15,8 +15,7 @@ async fn wait_for_refusal(s: &mut Scenario, rollout: &str, reason: &str) -> Stri
         (condition.status == "False").then_some((condition.reason, condition.message))
     };
     s.wait_until(&format!("Rollout {rollout} to be refused: {reason}"), |world| accepted(world).is_some_and(|(found, _)| found == reason)).await;
-    let message = accepted(&s.timeline.borrow().now).expect("just seen").1;
-    message
+    accepted(&s.timeline.borrow().now).expect("just seen").1
 }
 
 fn is_accepted(status: &RolloutStatus) -> bool {

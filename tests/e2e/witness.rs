@@ -1,4 +1,5 @@
-//! The witness itself: what must not happen is done by hand here, with no controller running, and has to be seen.
+//! The witness itself: what must not happen is done by hand here, with no controller running and no policy that
+//! would prevent it, and has to be seen.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ async fn healthy(plan: Plan) -> Scenario {
     let hash = replica_sets(&s)[0].clone();
     say(&s, &json!({"phase": "Healthy", "stable": {"revision": "0123456789", "hash": hash}})).await;
     s.wait_for("the status", |status| status.stable.is_some()).await;
-    s.start_clients(50.0);
+    s.start_clients(50.0).await;
     s
 }
 
@@ -31,7 +32,7 @@ async fn select(s: &Scenario, selector: &Value) {
     s.kubectl(&["patch", "service", HELLO, "--type=merge", "--field-manager=stepgate", "-p", &patch], &Value::Null).await;
 }
 
-/// `pod-template-hash` of the ReplicaSets.
+/// `pod-template-hash` of the `ReplicaSet`s.
 fn replica_sets(s: &Scenario) -> Vec<String> {
     let timeline = s.timeline.borrow();
     timeline.now.all(Kind::ReplicaSet).map(|object| text(object, "/metadata/labels/pod-template-hash").to_owned()).collect()
@@ -50,7 +51,7 @@ async fn expect(mut s: Scenario, rules: &[&str]) {
     s.remove().await;
 }
 
-crate::scenarios! {
+crate::unguarded_scenarios! {
     async fn sees_nothing_where_nothing_is_wrong(plan: Plan) {
         let mut s = healthy(plan).await;
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -72,7 +72,8 @@ async fn every_request_is_recorded_with_version_and_pod() {
     let report = all(plan(server(|stream| answer_once(stream, ANSWER)).await, 500.0, 50)).await;
     assert_eq!((report.total(), report.failed().len()), (50, 0), "{report}");
     assert!(report.requests.iter().all(|request| request.version.as_deref() == Some("v1") && request.pod.as_deref() == Some("a")));
-    assert_eq!(report.shares(report.started_at, Instant::now())["v1"], 1.0);
+    let shares = report.shares(report.started_at, Instant::now());
+    assert!(shares["v1"] > 0.99 && shares.len() == 1, "{shares:?}");
     assert_eq!(report.windows(Duration::from_secs(60)).len(), 1);
 }
 
@@ -143,7 +144,7 @@ async fn requests_come_from_the_chosen_addresses() {
     let sources = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap()).to_vec();
     let report = all(Plan { sources, ..plan(target.await, 200.0, 10) }).await;
     let shares = report.shares(report.started_at, Instant::now());
-    assert_eq!((shares["127.0.0.2"], shares["127.0.0.3"]), (0.5, 0.5));
+    assert!(["127.0.0.2", "127.0.0.3"].iter().all(|source| (shares[*source] - 0.5).abs() < 0.01), "{shares:?}");
 }
 
 #[tokio::test]

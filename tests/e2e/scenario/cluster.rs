@@ -9,6 +9,7 @@ use std::{
 };
 
 use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// Where `stepgate install` puts the controller and its service account.
@@ -45,8 +46,8 @@ impl Cluster {
             on(&apply, &crds).expect("the kinds");
             on(&["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &crds).expect("the kinds to be served");
             on(&apply, &objects).expect("the installation");
-            let record = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: e2e, namespace: {SYSTEM}}}, data: {{digest: '{digest}'}}}}");
-            on(&apply, record.as_bytes()).expect("the record of the installation");
+            let record = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "e2e", "namespace": SYSTEM}, "data": {"digest": digest}});
+            on(&apply, record.to_string().as_bytes()).expect("the record of the installation");
         }
         let token = on(&["-n", SYSTEM, "create", "token", "stepgate", "--duration=8h"], b"").expect("a token of the controller's service account");
         let controller = folder.join(format!("controller-{}.conf", std::process::id()));
@@ -80,7 +81,7 @@ pub fn folder() -> PathBuf {
 fn write_kubeconfig(from: &Path, token: &str, to: &Path) {
     let mut config = Kubeconfig::read_from(from).expect("the kubeconfig of STEPGATE_KUBECONFIG");
     for user in &mut config.auth_infos {
-        user.auth_info = Some(serde_json::from_value(serde_json::json!({"token": token})).expect("a token is an identity"));
+        user.auth_info = Some(serde_json::from_value(json!({"token": token})).expect("a token is an identity"));
     }
     let text = serde_json::to_string(&config).expect("a kubeconfig is JSON");
     fs::write(to, text).expect("the controller's kubeconfig");

@@ -1,4 +1,4 @@
-//! A GitOps tool: what is in Git, applied again and again.
+//! A `GitOps` tool: what is in Git, applied again and again.
 
 use std::time::Duration;
 

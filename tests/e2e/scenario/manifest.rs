@@ -50,7 +50,7 @@ impl Manifests {
         list(&[&self.deployment, &self.service, &self.rollout])
     }
 
-    /// What a GitOps tool applies again and again.
+    /// What a `GitOps` tool applies again and again.
     pub fn application(&self) -> Value {
         list(&[&self.deployment, &self.service])
     }

@@ -13,6 +13,7 @@ use stepgate::{
     api::status::Phase,
     sim::load::{self, KeepAlive, Load},
 };
+use tokio::{net::TcpStream, time};
 
 use super::{
     Guard, Manifests, Scenario,
@@ -95,7 +96,7 @@ impl Plan {
             let guarded = |status: &stepgate::api::RolloutStatus| status.conditions.iter().any(|condition| condition.type_ == "Guarded" && condition.status == "True");
             scenario.wait_for("condition Guarded", guarded).await;
         }
-        scenario.start_clients(RATE);
+        scenario.start_clients(RATE).await;
         scenario
     }
 
@@ -143,14 +144,22 @@ impl Plan {
 }
 
 impl Scenario {
-    /// Sends requests to the Service, at this rate on new connections and on 4 kept ones.
-    pub fn start_clients(&mut self, rate: f64) {
+    /// Sends requests to the Service, at this rate on new connections and on 4 kept ones, once it answers at all: kube-proxy may take a
+    /// second to hear of the first pods.
+    pub async fn start_clients(&mut self, rate: f64) {
         let timeline = self.timeline.borrow();
         let address = timeline.now.get(Kind::Service, HELLO).map(|service| text(service, "/spec/clusterIP").to_owned());
         drop(timeline);
         let address = address.and_then(|address| address.parse().ok()).expect("the Service's address");
+        let address = SocketAddr::new(address, 80);
+        let answers = async {
+            while TcpStream::connect(address).await.is_err() {
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        time::timeout(Duration::from_secs(10), answers).await.expect("an answer of the Service within 10 s");
         let keep_alive = KeepAlive { connections: 4, rate: 5.0 };
-        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: Duration::from_secs(180), ..load::Plan::new(SocketAddr::new(address, 80)) };
+        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: Duration::from_secs(180), ..load::Plan::new(address) };
         self.load = Some(Load::start(plan));
     }
 }

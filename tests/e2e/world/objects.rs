@@ -77,7 +77,7 @@ impl World {
         self.get(Kind::Service, service).map(|service| strings(service.pointer("/spec/selector"))).unwrap_or_default()
     }
 
-    /// Names of the pods that the Service's EndpointSlices call ready.
+    /// Names of the pods that the Service's `EndpointSlice`s call ready.
     pub fn endpoints(&self, service: &str) -> BTreeSet<String> {
         let slices = self.all(Kind::EndpointSlice).filter(|slice| labels(slice).get("kubernetes.io/service-name").is_some_and(|name| name == service));
         let endpoints = slices.filter_map(|slice| slice.get("endpoints")?.as_array()).flatten();
@@ -90,7 +90,7 @@ impl World {
         labels(self.get(Kind::Pod, pod)?).remove(POD_TEMPLATE_HASH)
     }
 
-    /// The template that a pod was made from, without its hash, while its ReplicaSet is still there.
+    /// The template that a pod was made from, without its hash, while its `ReplicaSet` is still there.
     pub fn template(&self, pod: &Value) -> Option<Value> {
         let owner = text(pod, "/metadata/ownerReferences/0/name");
         let mut template = self.get(Kind::ReplicaSet, owner)?.pointer("/spec/template")?.clone();
