@@ -1,1 +1,21 @@
-fn main(){ print!("{}", stepgate::cli::crds::stream().unwrap()); }
+//! The `stepgate` command, which is also `kubectl stepgate` when found under that name.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use stepgate::cli::Cli;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("STEPGATE_LOG").unwrap_or_else(|_| EnvFilter::new("stepgate=info,warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match cli.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stepgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,3 +1,49 @@
 //! The command line: one file a command.
 
+pub mod controller;
 pub mod crds;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Progressive delivery for plain Kubernetes Deployments and Services.
+#[derive(Parser, Debug)]
+#[command(name = "stepgate", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Controller(controller::ControllerArgs),
+    /// Print the custom resource definitions
+    Crds,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// In words for the user, with their causes.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Controller(args) => controller::run(args).await,
+            Command::Crds => print(&crds::stream()?),
+        }
+    }
+}
+
+/// Prints; a reader that has heard enough and closed the pipe is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("the output could not be written"),
+    }
+}
+
+/// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context.
+async fn client() -> anyhow::Result<kube::Client> {
+    kube::Client::try_default().await.context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")
+}
