@@ -81,7 +81,7 @@ impl PolicySpec {
 }
 
 /// A weight, and how long to hold it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     /// Share of the clients that the new version gets, in percent.
@@ -90,6 +90,7 @@ pub struct Step {
 
     /// How long to stay at this weight, counted from its confirmation. Default: go on as soon as the gates pass.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("hold: at most 168h (a week)"))]
     pub hold: Span,
 }
 
@@ -238,14 +239,15 @@ impl std::fmt::Display for Port {
     }
 }
 
+/// By schema alone: the API server prices a rule on an int-or-string as if the text had no limit, and refuses the whole definition.
 fn port_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "x-kubernetes-int-or-string": true,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "x-kubernetes-validations": [{
-            "rule": "type(self) == int ? (self >= 1 && self <= 65535) : self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self.size() <= 15",
-            "message": "port: a number from 1 to 65535 or the name of a container port, such as http"
-        }]
+        "minimum": 1,
+        "maximum": 65535,
+        "pattern": "^([0-9][-0-9]*)?[a-z]([-a-z0-9]*[a-z0-9])?$",
+        "maxLength": 15
     })
 }
 
@@ -293,7 +295,7 @@ pub enum OnFailure {
     namespaced,
     derive = "PartialEq",
     doc = "How releases go, for the Rollouts of its namespace that refer to it: steps, gates, and what happens in the end.",
-    printcolumn(name = "Steps", type_ = "string", json_path = ".spec.steps[*].weight"),
+    printcolumn(name = "First Weight", type_ = "integer", json_path = ".spec.steps[0].weight"),
     printcolumn(name = "Promotion", type_ = "string", json_path = ".spec.promotion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -311,7 +313,7 @@ pub struct RolloutPolicySpec(pub PolicySpec);
     category = "stepgate",
     derive = "PartialEq",
     doc = "How releases go, for any Rollout of the cluster that refers to it: steps, gates, and what happens in the end.",
-    printcolumn(name = "Steps", type_ = "string", json_path = ".spec.steps[*].weight"),
+    printcolumn(name = "First Weight", type_ = "integer", json_path = ".spec.steps[0].weight"),
     printcolumn(name = "Promotion", type_ = "string", json_path = ".spec.promotion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -39,7 +39,7 @@ pub struct RolloutSpec {
     pub workload: Workload,
 
     /// The Services whose clients are moved from the old version to the new one. All of them are moved together.
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
     #[x_kube(
         validation = Rule::new("self.size() > 0").message("services: name at least one Service whose clients are to be moved"),
         validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("services: every Service may stand once")
@@ -48,7 +48,7 @@ pub struct RolloutSpec {
 
     /// Services that also select these pods and may see both versions as pods become ready (metrics, peers).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
     pub unmanaged_services: Vec<String>,
 
     /// The policy that says how releases go, by name. Exactly one of `policyRef` and `policy`.
@@ -74,7 +74,7 @@ pub struct RolloutSpec {
 pub struct Workload {
     /// Name of the Deployment to release. It is yours, and stays yours: Stepgate adds a canary Deployment beside it for as long as a
     /// release lasts. Cannot be changed later.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("workload.deployment cannot be changed: make another Rollout for another Deployment"))]
     pub deployment: String,
 
@@ -92,7 +92,7 @@ pub struct PolicyRef {
     pub kind: PolicyKind,
 
     /// Name of the policy.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 

@@ -2,6 +2,9 @@
 
 pub mod controller;
 pub mod crds;
+pub mod install;
+pub mod presets;
+pub mod uninstall;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -18,7 +21,13 @@ pub struct Cli {
 enum Command {
     Controller(controller::ControllerArgs),
     /// Print the custom resource definitions
-    Crds,
+    Crds(crds::CrdsArgs),
+    /// Print everything a cluster needs, for `kubectl apply -f -`
+    Install(install::InstallArgs),
+    /// Print the policies that come with Stepgate
+    Presets(presets::PresetsArgs),
+    /// Print the script that takes everything out of a cluster again
+    Uninstall(uninstall::UninstallArgs),
 }
 
 impl Cli {
@@ -29,7 +38,10 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Controller(args) => controller::run(args).await,
-            Command::Crds => print(&crds::stream()?),
+            Command::Crds(args) => print(&crds::run(&args)?),
+            Command::Install(args) => print(&install::render(&args)?),
+            Command::Presets(args) => print(&presets::render(&args)?),
+            Command::Uninstall(args) => print(&uninstall::render(&args)),
         }
     }
 }
