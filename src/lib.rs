@@ -1,5 +1,7 @@
 pub mod api;
 pub mod cli;
+pub mod controller;
+pub mod core;
+pub mod gate;
 #[cfg(feature = "sim")]
 pub mod sim;
-pub mod core;
