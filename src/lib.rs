@@ -1,2 +1,4 @@
 pub mod api;
 pub mod cli;
+#[cfg(feature = "sim")]
+pub mod sim;
