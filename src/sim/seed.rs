@@ -8,17 +8,19 @@ pub struct Seed(u64);
 
 impl Seed {
     /// The sequence of this number.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A sequence of its own for a part, so that more draws in one part do not change the others.
+    #[must_use]
     pub fn fork(&self, part: &str) -> Self {
         Self(part.bytes().fold(self.0 ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -27,13 +29,13 @@ impl Seed {
 
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.draw() % bound }
     }
 
     /// True in `percent` of 100 draws.
     pub fn chance(&mut self, percent: f64) -> bool {
         #[allow(clippy::cast_precision_loss, reason = "2^53 is exact in f64")]
-        let draw = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let draw = (self.draw() >> 11) as f64 / (1u64 << 53) as f64;
         draw * 100.0 < percent
     }
 
@@ -51,7 +53,7 @@ impl Seed {
 
     /// An id in the form of a version 4 UUID.
     pub fn uid(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.draw(), self.draw());
         format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xfff, low >> 52, low & 0xffff_ffff_ffff)
     }
 }

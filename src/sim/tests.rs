@@ -10,10 +10,19 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    runtime::WatchStreamExt,
 };
 use serde_json::{Value, json};
 
-use super::{Line, Setup, Sim, cluster::Id, fault::Fault, sample, world::Visit};
+use super::{
+    Line, Setup, Sim,
+    cluster::Id,
+    fault::{Fault, Rates},
+    sample,
+    server::admission::STEPGATE,
+    world::Visit,
+};
+use crate::api::Rollout;
 
 async fn settle(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -175,4 +184,118 @@ async fn a_client_that_crashes_after_a_write_has_written_and_never_hears_of_it()
         () = line.crashed() => {}
     }
     sim.with(|world, _| assert_eq!(world.get("deployments.apps", "default", "hello").unwrap()["spec"]["replicas"], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_fed_by_a_bad_line_ends_in_the_state_of_the_cluster() {
+    let (sim, client) = cluster();
+    let line = Line::new(3).with_rates(Rates::all(20.0));
+    let pods: Api<Pod> = Api::all(sim.client_over("reader", &line));
+    let (store, writer) = kube::runtime::reflector::store();
+    let stream = kube::runtime::reflector(writer, kube::runtime::watcher(pods, kube::runtime::watcher::Config::default()).default_backoff());
+    let reader = tokio::spawn(stream.for_each(|_| std::future::ready(())));
+    let deployments = hello(&client, 3).await;
+    for version in ["v2", "v3", "v4"] {
+        deployments.patch("hello", &PatchParams::default(), &set_version(version)).await.unwrap();
+        settle(20).await;
+        sim.with(|world, _| world.api.compact());
+    }
+    line.set_rates(Rates::NONE);
+    settle(400).await;
+    let mut seen: Vec<_> = store.state().iter().map(|pod| (pod.name_any(), pod.resource_version())).collect();
+    let mut there: Vec<_> = Api::<Pod>::all(client).list(&ListParams::default()).await.unwrap().iter().map(|pod| (pod.name_any(), pod.resource_version())).collect();
+    (seen.sort(), there.sort());
+    assert_eq!(seen, there);
+    reader.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_line_shows_nothing_new_until_it_thaws() {
+    let (sim, client) = cluster();
+    let deployments = hello(&client, 1).await;
+    let line = Line::new(3);
+    let watched: Api<Deployment> = Api::namespaced(sim.client_over("reader", &line), "default");
+    let version = deployments.get("hello").await.unwrap().resource_version().unwrap();
+    let mut watch = watched.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+    line.freeze(sim.now());
+    deployments.patch("hello", &PatchParams::default(), &Patch::Merge(json!({"spec": {"paused": true}}))).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(120), watch.next()).await.is_err());
+    line.thaw();
+    assert!(matches!(watch.next().await, Some(Ok(WatchEvent::Modified(_)))));
+}
+
+/// A Rollout that has a live version recorded, so that the policies act for it.
+async fn managed(sim: &Sim, client: &Client) -> Api<Rollout> {
+    let rollouts: Api<Rollout> = Api::namespaced(client.clone(), "default");
+    let rollout = json!({
+        "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello"},
+        "spec": {"workload": {"deployment": "hello"}, "services": ["hello"], "policy": {"steps": [{"weight": 100}]}},
+    });
+    rollouts.create(&PostParams::default(), &serde_json::from_value(rollout).unwrap()).await.unwrap();
+    let stepgate: Api<Rollout> = Api::namespaced(sim.client(STEPGATE), "default");
+    let status = json!({"status": {"stable": {"revision": "0123456789"}}});
+    stepgate.patch_status("hello", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    rollouts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_managed_deployment_is_paused_by_the_write_that_changes_its_template_and_stays_so() {
+    let (sim, client) = cluster();
+    let deployments = hello(&client, 2).await;
+    let rollouts = managed(&sim, &client).await;
+    let paused = |deployment: Deployment| deployment.spec.unwrap().paused.unwrap_or_default();
+    let scaled = deployments.patch("hello", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}}))).await.unwrap();
+    assert!(!paused(scaled));
+    assert!(paused(deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap()));
+    let resume = Patch::Merge(json!({"spec": {"paused": false}}));
+    assert!(paused(deployments.patch("hello", &PatchParams::default(), &resume).await.unwrap()));
+    rollouts.patch("hello", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": ["stepgate.dev/rollout"]}}))).await.unwrap();
+    rollouts.delete("hello", &DeleteParams::default()).await.unwrap();
+    assert!(!paused(deployments.patch("hello", &PatchParams::default(), &resume).await.unwrap()), "a Rollout that is being deleted holds nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pin_of_stepgate_survives_a_replace_by_others() {
+    let (sim, client) = cluster();
+    hello(&client, 1).await;
+    managed(&sim, &client).await;
+    let pin = Patch::Merge(json!({"spec": {"selector": {"pod-template-hash": "abc"}}}));
+    Api::<Service>::namespaced(sim.client(STEPGATE), "default").patch("hello", &PatchParams::default(), &pin).await.unwrap();
+    let services: Api<Service> = Api::namespaced(client, "default");
+    let manifest = serde_json::from_value(sample::service("default", "hello")).unwrap();
+    let replaced = services.replace("hello", &PostParams::default(), &manifest).await.unwrap();
+    assert_eq!(replaced.spec.unwrap().selector.unwrap()["pod-template-hash"], "abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_of_others_are_refused_during_a_hand_over() {
+    let (sim, client) = cluster();
+    let deployments = hello(&client, 1).await;
+    managed(&sim, &client).await;
+    let label = |value: Value| Patch::Merge(json!({"metadata": {"labels": {"stepgate.dev/handover": value}}}));
+    Api::<Deployment>::namespaced(sim.client(STEPGATE), "default").patch("hello", &PatchParams::default(), &label("now".into())).await.unwrap();
+    let kube::Error::Api(error) = deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap_err() else { panic!() };
+    assert_eq!(error.code, 422);
+    assert!(error.message.contains("stepgate.dev/handover-"), "{}", error.message);
+    deployments.patch("hello", &PatchParams::default(), &label(Value::Null)).await.unwrap();
+    deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_loses_its_readiness_leaves_the_service_and_comes_back() {
+    let (sim, client) = cluster();
+    hello(&client, 2).await;
+    let service = Id::new("default", "hello");
+    let pod = sim.with(|world, _| Id::of(world.api.list("pods", "default").next().unwrap()));
+    assert!(sim.with(|world, now| world.tell(now, &pod, "ready", "false")));
+    settle(2).await;
+    assert_eq!(sim.with(|world, _| world.endpoints(&service, 80).len()), 1);
+    sim.with(|world, now| world.tell(now, &pod, "ready", "true"));
+    settle(2).await;
+    assert_eq!(sim.with(|world, _| world.endpoints(&service, 80).len()), 2);
+    sim.with(|world, now| world.tell(now, &pod, "crash", "true"));
+    settle(2).await;
+    let status = Api::<Pod>::namespaced(client, "default").get(&pod.name).await.unwrap().status.unwrap();
+    assert_eq!(status.container_statuses.unwrap()[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.as_deref(), Some("CrashLoopBackOff"));
+    assert_eq!(sim.with(|world, _| world.endpoints(&service, 80).len()), 1);
 }

@@ -1,6 +1,6 @@
 //! The garbage collector: what has no owner left goes, what must outlive its owner is let go, what is emptied first is emptied.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -73,12 +73,12 @@ pub(in crate::sim) fn empty(context: &mut Context<'_>, namespace: &str) -> Resul
     Ok(())
 }
 
-fn all_objects(context: &Context<'_>) -> Vec<(Key, Value)> {
+fn all_objects(context: &Context<'_>) -> Vec<(Key, Arc<Value>)> {
     let resources: BTreeSet<String> = context.api.kinds().all().map(|kind| kind.stored_as()).collect();
-    resources.iter().flat_map(|resource| context.api.store().list(resource, "")).map(|(key, object)| (key.clone(), (**object).clone())).collect()
+    resources.iter().flat_map(|resource| context.api.store().list(resource, "")).map(|(key, object)| (key.clone(), object.clone())).collect()
 }
 
-fn dependents<'a>(all: &'a [(Key, Value)], owner: &'a Value) -> impl Iterator<Item = &'a (Key, Value)> {
+fn dependents<'a>(all: &'a [(Key, Arc<Value>)], owner: &'a Value) -> impl Iterator<Item = &'a (Key, Arc<Value>)> {
     all.iter().filter(|(_, object)| json::items(object, "/metadata/ownerReferences").iter().any(|reference| json::text(reference, "/uid") == json::uid(owner)))
 }
 

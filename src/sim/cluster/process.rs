@@ -101,35 +101,56 @@ impl Settings {
     /// Changes one setting; false for a key or value that means nothing.
     pub fn set(&mut self, key: &str, value: &str) -> bool {
         let duration = || if value == "0" { Some(Duration::ZERO) } else { humantime::parse_duration(value).ok() };
-        let changed: Option<()> = match key {
-            "version" => Some(value.clone_into(&mut self.version)),
-            "ready" => match value {
-                _ if self.ready == Readiness::Never => None,
-                "true" => Some(self.ready = Readiness::Ready),
-                "false" => Some(self.ready = Readiness::Unready),
-                "never" => Some(self.ready = Readiness::Never),
-                _ => None,
-            },
-            "fail" => value.parse().ok().map(|percent| self.fail = percent),
-            "fail_after" => duration().map(|length| self.fail_after = length),
-            "health" => match value {
-                "redirect" => Some(self.health = Health::Redirect),
-                "hang" | "endless" => Some(self.health = Health::Hang),
-                "refuse" => Some(self.health = Health::Refuse),
-                status => status.parse().ok().map(|status| self.health = Health::Status(status)),
-            },
-            "redirect_to" => Some(value.clone_into(&mut self.redirect_to)),
-            "slow" => duration().map(|length| self.slow = length),
-            "refuse" => value.parse().ok().map(|refuse| self.refuse = refuse),
-            "crash" => value.parse().ok().map(|crash| self.crash = crash),
-            "crash_after" => duration().map(|length| self.crash_after = Some(length)),
-            "start_delay" => duration().map(|length| self.start_delay = length),
-            "lame_duck" => duration().map(|length| self.lame_duck = length),
-            "ignore_term" => value.parse().ok().map(|ignore| self.ignore_term = ignore),
-            "port" => value.parse().ok().map(|port| self.port = port),
+        match key {
+            "version" => value.clone_into(&mut self.version),
+            "redirect_to" => value.clone_into(&mut self.redirect_to),
+            "ready" if self.ready == Readiness::Never => return false,
+            "ready" => return put(&mut self.ready, Readiness::parse(value)),
+            "health" => return put(&mut self.health, Health::parse(value)),
+            "fail" => return put(&mut self.fail, value.parse().ok()),
+            "fail_after" => return put(&mut self.fail_after, duration()),
+            "slow" => return put(&mut self.slow, duration()),
+            "refuse" => return put(&mut self.refuse, value.parse().ok()),
+            "crash" => return put(&mut self.crash, value.parse().ok()),
+            "crash_after" => return put(&mut self.crash_after, duration().map(Some)),
+            "start_delay" => return put(&mut self.start_delay, duration()),
+            "lame_duck" => return put(&mut self.lame_duck, duration()),
+            "ignore_term" => return put(&mut self.ignore_term, value.parse().ok()),
+            "port" => return put(&mut self.port, value.parse().ok()),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Takes over what could be read; true if it could.
+fn put<T>(place: &mut T, value: Option<T>) -> bool {
+    let read = value.is_some();
+    if let Some(value) = value {
+        *place = value;
+    }
+    read
+}
+
+impl Readiness {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "true" => Some(Self::Ready),
+            "false" => Some(Self::Unready),
+            "never" => Some(Self::Never),
             _ => None,
-        };
-        changed.is_some()
+        }
+    }
+}
+
+impl Health {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "redirect" => Some(Self::Redirect),
+            "hang" | "endless" => Some(Self::Hang),
+            "refuse" => Some(Self::Refuse),
+            status => status.parse().ok().map(Self::Status),
+        }
     }
 }
 

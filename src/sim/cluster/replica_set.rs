@@ -42,7 +42,8 @@ fn is_active(pod: &Value) -> bool {
 fn claim(context: &mut Context<'_>, set: &Value) -> Result<Vec<Value>, Problem> {
     let selector = set.pointer("/spec/selector").map(Labels::of_selector).unwrap_or_default();
     let uid = json::uid(set);
-    let found: Vec<Value> = context.api.list("pods", json::namespace(set)).map(|pod| (**pod).clone()).collect();
+    let concerns = |pod: &Value| json::controller(pod).map_or_else(|| selector.matches(pod), |owner| json::text(owner, "/uid") == uid);
+    let found: Vec<Value> = context.api.list("pods", json::namespace(set)).filter(|pod| concerns(pod)).map(|pod| (**pod).clone()).collect();
     let mut own = Vec::new();
     for mut pod in found {
         let matches = selector.matches(&pod);
@@ -163,9 +164,8 @@ fn status(context: &Context<'_>, set: &Value, active: &[Value], terminating: &[V
 
 fn look_again(context: &mut Context<'_>, set: &Value, status: &Value, active: &[Value]) {
     let min_ready = json::int(set, "/spec/minReadySeconds");
-    if min_ready > 0 && status["readyReplicas"] != status["availableReplicas"] {
-        if let Some(at) = active.iter().filter_map(|pod| available_at(pod, min_ready)).filter(|at| *at > context.now).min() {
-            context.agenda.plan(at, Task::ReplicaSet(Id::of(set)));
-        }
+    let next = active.iter().filter_map(|pod| available_at(pod, min_ready)).filter(|at| *at > context.now).min();
+    if let Some(at) = next.filter(|_| min_ready > 0 && status["readyReplicas"] != status["availableReplicas"]) {
+        context.agenda.plan(at, Task::ReplicaSet(Id::of(set)));
     }
 }

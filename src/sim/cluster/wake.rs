@@ -76,12 +76,12 @@ pub(in crate::sim) fn wake(api: &ApiServer, entry: &Entry, agenda: &mut Agenda, 
 fn owners_or_matching(api: &ApiServer, resource: &str, states: &[&Value]) -> Vec<Id> {
     let Some(namespace) = states.first().map(|object| json::namespace(object)) else { return Vec::new() };
     let concerns = |controller: &Value| {
-        states.iter().any(|object| match json::controller(object) {
-            Some(owner) => json::text(owner, "/uid") == json::uid(controller),
-            None => {
-                let selector = controller.pointer("/spec/selector").map(Labels::of_selector).unwrap_or_default();
-                !selector.is_empty() && selector.matches(object)
+        states.iter().any(|object| {
+            if let Some(owner) = json::controller(object) {
+                return json::text(owner, "/uid") == json::uid(controller);
             }
+            let selector = controller.pointer("/spec/selector").map(Labels::of_selector).unwrap_or_default();
+            !selector.is_empty() && selector.matches(object)
         })
     };
     api.list(resource, namespace).filter(|controller| concerns(controller)).map(|controller| Id::of(controller)).collect()

@@ -63,7 +63,7 @@ pub(super) struct Review<'a> {
 }
 
 /// The mutating policies.
-pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value) -> Result<(), Problem> {
+pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value) {
     let installed = &server.admission;
     let user = review.call.user.as_str();
     let foreign = user != installed.stepgate;
@@ -74,7 +74,6 @@ pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value
         ("rollouts.stepgate.dev", Part::Whole, old) if installed.who => who(user, old, object),
         _ => {}
     }
-    Ok(())
 }
 
 /// The validating policies.
@@ -93,14 +92,15 @@ pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Val
         );
         return Err(Problem::denied(review.kind, name, "stepgate-handover", &why));
     }
-    if installed.held && json::flag(object, "/spec/paused") {
-        if let Some(rollout) = of_deployment(server, object) {
-            review.call.warnings.push(format!(
-                "Validation failed for ValidatingAdmissionPolicy 'stepgate-held' with binding 'stepgate-held': Deployment {} is held (spec.paused) by Stepgate Rollout {}",
-                json::name(object),
-                json::name(&rollout),
-            ));
-        }
+    if installed.held
+        && json::flag(object, "/spec/paused")
+        && let Some(rollout) = of_deployment(server, object)
+    {
+        review.call.warnings.push(format!(
+            "Validation failed for ValidatingAdmissionPolicy 'stepgate-held' with binding 'stepgate-held': Deployment {} is held (spec.paused) by Stepgate Rollout {}",
+            json::name(object),
+            json::name(&rollout),
+        ));
     }
     Ok(())
 }

@@ -6,13 +6,21 @@ use super::{ApiServer, kinds::Kind};
 use crate::sim::{json, seed};
 
 /// Completes an object of a built-in kind. Idempotent.
-pub fn complete(server: &ApiServer, kind: &Kind, object: &mut Value) {
+pub fn complete(server: &ApiServer, kind: &Kind, old: Option<&Value>, object: &mut Value) {
     json::drop_nulls(object);
     match kind.plural.as_str() {
         "deployments" => deployment(object),
         "replicasets" => replica_set(object),
         "pods" => pod(object),
-        "services" => service(server, object),
+        "services" => {
+            if let Some(old) = old.filter(|_| json::text(object, "/spec/clusterIP").is_empty()) {
+                // What was allocated stays, for those who send the Service without it.
+                for field in ["/spec/clusterIP", "/spec/clusterIPs"] {
+                    json::copy(old, object, field);
+                }
+            }
+            service(server, object);
+        }
         "namespaces" => namespace(object),
         "customresourcedefinitions" => definition(object),
         _ => {}

@@ -47,10 +47,10 @@ fn fields(current: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Ma
     }
     for (name, change) in patch {
         if name.starts_with('$') {
-            if let (Some(list), Some(gone)) = (name.strip_prefix("$deleteFromPrimitiveList/"), change.as_array()) {
-                if let Some(items) = next.get_mut(list).and_then(Value::as_array_mut) {
-                    items.retain(|item| !gone.contains(item));
-                }
+            if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/")
+                && let (Some(gone), Some(items)) = (change.as_array(), next.get_mut(list).and_then(Value::as_array_mut))
+            {
+                items.retain(|item| !gone.contains(item));
             }
             continue;
         }
@@ -101,7 +101,6 @@ fn list(field: &str, old: &[Value], new: &[Value]) -> Result<Vec<Value>, Problem
             (None, _) => merged.push(merge(&Value::Object(Map::new()), item)?),
         }
     }
-    // The order of the patch comes first where the client says so.
     Ok(merged)
 }
 

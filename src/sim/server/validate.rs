@@ -15,7 +15,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(super) fn create(kind: &Kind, object: &Value) -> Result<(), Problem> {
     let mut causes = metadata(kind, object);
     causes.extend(content(kind, object));
-    refuse(kind, object, causes)
+    refuse(kind, object, &causes)
 }
 
 /// A changed object.
@@ -23,11 +23,11 @@ pub(super) fn update(kind: &Kind, old: &Value, new: &Value) -> Result<(), Proble
     let mut causes = metadata(kind, new);
     causes.extend(content(kind, new));
     causes.extend(immutable(kind, old, new));
-    refuse(kind, new, causes)
+    refuse(kind, new, &causes)
 }
 
-fn refuse(kind: &Kind, object: &Value, causes: Vec<Cause>) -> Result<(), Problem> {
-    if causes.is_empty() { Ok(()) } else { Err(Problem::invalid(kind, json::name(object), &causes)) }
+fn refuse(kind: &Kind, object: &Value, causes: &[Cause]) -> Result<(), Problem> {
+    if causes.is_empty() { Ok(()) } else { Err(Problem::invalid(kind, json::name(object), causes)) }
 }
 
 fn metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
@@ -100,11 +100,7 @@ fn content(kind: &Kind, object: &Value) -> Vec<Cause> {
             }
             labels(object, "/spec/selector", &mut causes);
         }
-        "pods" => {
-            if json::items(object, "/spec/containers").is_empty() {
-                causes.push(Cause::required("spec.containers", ""));
-            }
-        }
+        "pods" if json::items(object, "/spec/containers").is_empty() => causes.push(Cause::required("spec.containers", "")),
         _ => {}
     }
     causes

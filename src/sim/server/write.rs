@@ -165,7 +165,7 @@ impl ApiServer {
             object = event::from_core(&object);
         }
         self.complete(kind, None, &mut object)?;
-        admission::mutate(self, &Review { call, kind, part: Part::Whole, old: None }, &mut object)?;
+        admission::mutate(self, &Review { call, kind, part: Part::Whole, old: None }, &mut object);
         validate::create(kind, &object)?;
         let key = Key::new(&kind.stored_as(), namespace, json::name(&object));
         if self.store.get(&key).is_some() {
@@ -214,7 +214,7 @@ impl ApiServer {
         }
         take_over(kind, part, &current, &mut next);
         self.complete(kind, Some(&current), &mut next)?;
-        admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next)?;
+        admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next);
         if part != Part::Status {
             validate::update(kind, &current, &next)?;
             admission::validate(self, &mut Review { call, kind, part, old: Some(&current) }, &next)?;
@@ -236,13 +236,11 @@ impl ApiServer {
     fn complete(&self, kind: &Arc<Kind>, old: Option<&Value>, object: &mut Value) -> Result<(), Problem> {
         json::set(object, "/apiVersion", if kind.is_core_event() { "events.k8s.io/v1".into() } else { kind.api_version() });
         json::set(object, "/kind", kind.kind.clone());
-        match &kind.custom {
-            Some(schema) => schema.complete(kind, old, object),
-            None => {
-                defaults::complete(self, kind, object);
-                Ok(())
-            }
+        if let Some(schema) = &kind.custom {
+            return schema.complete(kind, old, object);
         }
+        defaults::complete(self, kind, old, object);
+        Ok(())
     }
 
     fn commit(&mut self, call: &Call, kind: &Arc<Kind>, key: Key, object: Value) -> Arc<Value> {

@@ -82,7 +82,8 @@ impl Look<'_, '_> {
         let selector = self.deployment.pointer("/spec/selector").map(Labels::of_selector).unwrap_or_default();
         let namespace = json::namespace(&self.deployment).to_owned();
         let uid = json::uid(&self.deployment).to_owned();
-        let found: Vec<Value> = self.context.api.list("replicasets.apps", &namespace).map(|set| (**set).clone()).collect();
+        let concerns = |set: &Value| json::controller(set).map_or_else(|| selector.matches(set), |owner| json::text(owner, "/uid") == uid);
+        let found: Vec<Value> = self.context.api.list("replicasets.apps", &namespace).filter(|set| concerns(set)).map(|set| (**set).clone()).collect();
         let mut owned = Vec::new();
         for mut set in found {
             let matches = !selector.is_empty() && selector.matches(&set);

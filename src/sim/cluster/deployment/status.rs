@@ -87,7 +87,7 @@ impl Look<'_, '_> {
                 set_condition(&mut status, "Progressing", "False", "ProgressDeadlineExceeded", &message, &now);
             }
         }
-        self.copy_failure(&mut status, sets, &now);
+        Self::copy_failure(&mut status, sets, &now);
         if status == self.deployment["status"] {
             self.look_again_at_the_deadline(&status);
             return Ok(());
@@ -96,7 +96,7 @@ impl Look<'_, '_> {
         self.put_status()
     }
 
-    fn copy_failure(&self, status: &mut Value, sets: &Sets, now: &str) {
+    fn copy_failure(status: &mut Value, sets: &Sets, now: &str) {
         let failure = sets.new.iter().chain(&sets.old).find_map(|set| json::condition(&set.0, "ReplicaFailure"));
         match failure {
             Some(failure) => set_condition(status, "ReplicaFailure", json::text(failure, "/status"), json::text(failure, "/reason"), json::text(failure, "/message"), now),
