@@ -28,6 +28,8 @@ pub mod view;
 pub mod why;
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
