@@ -10,12 +10,14 @@
 //! | [`world`] | both under one roof, moved by `step(now)` |
 //! | [`fault`] | what may go wrong between a client and the server, planned from a seed |
 //! | [`front`] | the world as a `kube::Client`, without a socket |
+//! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
 
 pub mod clock;
 pub mod cluster;
 pub mod fault;
 pub mod front;
 pub mod json;
+pub mod load;
 pub mod sample;
 pub mod seed;
 pub mod server;
