@@ -1,2 +1,5 @@
 pub mod api;
 pub mod cli;
+pub mod controller;
+pub mod core;
+pub mod gate;

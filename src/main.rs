@@ -1,27 +1,21 @@
-use clap::{Parser, Subcommand};
-use stepgate::cli::{crds, install, presets, uninstall};
+//! The `stepgate` command, which is also `kubectl stepgate` when found under that name.
 
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use std::process::ExitCode;
 
-#[derive(Subcommand)]
-enum Command {
-    Crds(crds::CrdsArgs),
-    Install(install::InstallArgs),
-    Presets(presets::PresetsArgs),
-    Uninstall(uninstall::UninstallArgs),
-}
+use clap::Parser;
+use stepgate::cli::Cli;
+use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
-    let text = match Cli::parse().command {
-        Command::Crds(args) => crds::run(&args)?,
-        Command::Install(args) => install::render(&args)?,
-        Command::Presets(args) => presets::render(&args)?,
-        Command::Uninstall(args) => uninstall::render(&args),
-    };
-    print!("{text}");
-    Ok(())
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("STEPGATE_LOG").unwrap_or_else(|_| EnvFilter::new("stepgate=info,warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match cli.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stepgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

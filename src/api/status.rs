@@ -149,6 +149,13 @@ pub struct Rollback {
     /// When it was decided.
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
+    /// When the endpoints showed no canary pod any more; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub confirmed_at: Option<Timestamp>,
+    /// Whether a canary that was kept for debugging may go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
 }
 
 /// Why a release is being taken back.
@@ -170,6 +177,8 @@ pub enum RollbackReason {
     Deleted,
     /// Something the release needs is gone.
     DependencyLost,
+    /// The Deployment controller did not keep the pods that it was handed.
+    AdoptionFailed,
     /// Found under way after a restart of the controller.
     Found,
 }

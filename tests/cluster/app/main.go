@@ -29,6 +29,7 @@ func main() {
 	signal.Notify(terminated, syscall.SIGTERM, syscall.SIGINT)
 
 	app := newApp(settings, podName(), started)
+	log.Printf("hello %s, start_delay %s", settings.version, settings.startDelay)
 	control, err := net.Listen("tcp", fmt.Sprintf(":%d", settings.controlPort))
 	if err != nil {
 		log.Fatal(err)
@@ -87,6 +88,7 @@ func (f *front) set(open bool) error {
 // stop is the end after SIGTERM: lame duck, then a graceful shutdown without a limit of its own (the kubelet has one).
 func (a *app) stop() {
 	settings := a.begin()
+	log.Print("asked to end")
 	if settings.ignoreTerm {
 		os.Exit(0)
 	}

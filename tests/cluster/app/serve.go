@@ -3,10 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -55,10 +55,10 @@ func (a *app) arm(from time.Time) {
 		a.crash = nil
 	}
 	if a.settings.crash {
-		os.Exit(1)
+		log.Fatal("crash")
 	}
 	if a.settings.crashAfter > 0 {
-		a.crash = time.AfterFunc(time.Until(from.Add(a.settings.crashAfter)), func() { os.Exit(1) })
+		a.crash = time.AfterFunc(time.Until(from.Add(a.settings.crashAfter)), func() { log.Fatal("crash_after ", a.settings.crashAfter) })
 	}
 }
 

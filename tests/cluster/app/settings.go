@@ -10,11 +10,12 @@ import (
 type readiness string
 
 const (
-	ready    readiness = "true"
-	unready  readiness = "false"
-	notEver  readiness = "never" // stays so, whatever is set later
-	okStatus           = "200"
+	ready   readiness = "true"
+	unready readiness = "false"
+	notEver readiness = "never" // stays so, whatever is set later
 )
+
+const okStatus = "200"
 
 // settings are all that can be chosen about the application. The names of `keys` are those of arguments and of the control port, in upper
 // case those of the environment.

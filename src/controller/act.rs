@@ -1,0 +1,332 @@
+//! Actions as API calls: each is timed out, carries the version of the object it was decided on, and may be made again.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{FINALIZER, HANDOVER, HANDOVER_MAX_SURGE, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
+    core::{
+        action::{Action, Object, Rotation},
+        service_split::{KEYS, Pin},
+        snapshot::{DeploymentFacts, ReplicaSetFacts},
+    },
+};
+
+use super::observe::{self, RolloutSeen, ServiceSeen};
+
+/// How long one call may take. Later its answer does not matter: the next decision finds what became of it.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// The annotation that a dry run adds to a template to see whether the admission policies act on it. It is never stored.
+const GUARD_PROBE: &str = "stepgate.dev/guard-probe";
+/// Annotations by which the Deployment controller scales its ReplicaSets in proportion.
+const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+
+/// What an answer of the API server said.
+#[derive(Debug)]
+pub enum Written {
+    Rollout(Box<RolloutSeen>),
+    Deployment(Box<DeploymentFacts>),
+    ReplicaSet(Box<ReplicaSetFacts>),
+    Service(Box<ServiceSeen>),
+    Pod(Box<Pod>),
+    /// A complete list, read from the API server itself.
+    Pods(Vec<Pod>),
+    /// Whether the admission policies act on the Deployment.
+    Guarded(bool),
+}
+
+/// Why a call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("the object has changed meanwhile")]
+    Conflict,
+    #[error("no answer within {}s", TIMEOUT.as_secs())]
+    Timeout,
+    #[error("Deployment {name} still owns ReplicaSet {replica_set}")]
+    StillOwns { name: String, replica_set: String },
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("a patch could not be written: {0}")]
+    Patch(#[from] serde_json::Error),
+}
+
+/// The API of one namespace.
+#[derive(Clone)]
+pub struct Calls {
+    client: Client,
+    namespace: String,
+}
+
+/// The Rollout that a call is made for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub rollout: Object,
+    pub finalizers: Vec<String>,
+}
+
+/// The Deployment kind, carried as raw JSON.
+pub fn deployments() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"))
+}
+
+/// The ReplicaSet kind, carried as raw JSON.
+pub fn replica_sets() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "ReplicaSet"))
+}
+
+impl Calls {
+    /// Calls in `namespace`.
+    pub fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    fn rollouts(&self) -> Api<Rollout> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn deployments(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &deployments())
+    }
+
+    fn replica_sets(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &replica_sets())
+    }
+
+    fn services(&self) -> Api<Service> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Does an action; the answer says what the object is now.
+    ///
+    /// # Errors
+    /// When the API server refused or did not answer in time; the action may have been done all the same.
+    pub async fn perform(&self, target: &Target, action: &Action) -> Result<Option<Written>, CallError> {
+        tokio::time::timeout(TIMEOUT, self.call(target, action)).await.unwrap_or(Err(CallError::Timeout)).map_err(conflict)
+    }
+
+    /// Reads what an action was about, after a conflict: the watch may take its time, and a rollback has none.
+    pub async fn read_again(&self, action: &Action) -> Option<Written> {
+        let read = async {
+            match action {
+                Action::SetPaused { deployment, .. }
+                | Action::ScaleCanary { deployment, .. }
+                | Action::ScaleDeployment { deployment, .. }
+                | Action::BeginHandover { deployment, .. }
+                | Action::OpenSurge { deployment }
+                | Action::EndHandover { deployment, .. }
+                | Action::DeleteCanary { deployment, .. } => self.deployments().get(&deployment.name).await.map(|object| deployment_written(&object)),
+                Action::ScaleReplicaSet { replica_set, .. } | Action::DeleteReplicaSet { replica_set } | Action::AdoptReplicaSet { replica_set, .. } => {
+                    self.replica_sets().get(&replica_set.name).await.map(|object| replica_set_written(&object))
+                }
+                Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
+                Action::LabelPod { pod, .. } => self.pods().get(&pod.name).await.map(|object| Written::Pod(Box::new(object))),
+                Action::CreateCanary { name, .. } => self.deployments().get(name).await.map(|object| deployment_written(&object)),
+                Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbeGuard { .. } => return None,
+            }
+            .ok()
+        };
+        tokio::time::timeout(TIMEOUT, read).await.ok().flatten()
+    }
+
+    /// Writes a status.
+    ///
+    /// # Errors
+    /// As [`Calls::perform`].
+    pub async fn write_status(&self, rollout: &Object, status: &RolloutStatus) -> Result<Written, CallError> {
+        let patch: json_patch::Patch = serde_json::from_value(json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": rollout.resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]))?;
+        let (api, params, patch) = (self.rollouts(), PatchParams::default(), Patch::Json::<Rollout>(patch));
+        let write = api.patch_status(&rollout.name, &params, &patch);
+        let written = tokio::time::timeout(TIMEOUT, write).await.map_err(|_| CallError::Timeout)?;
+        written.map(|object| rollout_written(&object)).map_err(|error| conflict(error.into()))
+    }
+
+    /// Reads a Rollout.
+    pub async fn read_rollout(&self, name: &str) -> Option<Written> {
+        tokio::time::timeout(TIMEOUT, self.rollouts().get(name)).await.ok()?.ok().map(|object| rollout_written(&object))
+    }
+
+    async fn call(&self, target: &Target, action: &Action) -> Result<Option<Written>, CallError> {
+        let written = match action {
+            Action::AddFinalizer => {
+                let finalizers: Vec<&str> = target.finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
+                self.patch_finalizers(target, &finalizers).await?
+            }
+            Action::RemoveFinalizer => {
+                let finalizers: Vec<&str> = target.finalizers.iter().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER).collect();
+                self.patch_finalizers(target, &finalizers).await?
+            }
+            Action::ReadPods => Written::Pods(self.pods().list(&ListParams::default()).await?.items),
+            Action::ProbeGuard { deployment } => Written::Guarded(self.is_guarded(deployment).await?),
+            Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, json!({"spec": {"paused": paused}})).await?,
+            Action::PinService { service, from: _, to } => service_written(&self.patch(&self.services(), service, pin_patch(to)).await?),
+            Action::CreateCanary { body, .. } => {
+                let object: DynamicObject = serde_json::from_value(body.clone())?;
+                deployment_written(&self.deployments().create(&PostParams::default(), &object).await?)
+            }
+            Action::ScaleCanary { deployment, replicas } => self.patch_deployment(deployment, json!({"spec": {"replicas": replicas}})).await?,
+            Action::ScaleDeployment { deployment, replicas } => {
+                let patch = versioned(deployment, json!({"spec": {"replicas": replicas}}));
+                self.deployments().patch_scale(&deployment.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                return Ok(None);
+            }
+            Action::ScaleReplicaSet { replica_set, replicas } => {
+                replica_set_written(&self.patch(&self.replica_sets(), replica_set, json!({"spec": {"replicas": replicas}})).await?)
+            }
+            Action::DeleteReplicaSet { replica_set } => return self.delete(&self.replica_sets(), replica_set).await,
+            Action::LabelPod { pod, rotation } => {
+                let value = match rotation {
+                    Rotation::In => json!(ROTATION_IN),
+                    Rotation::Out => Value::Null,
+                };
+                Written::Pod(Box::new(self.patch(&self.pods(), pod, json!({"metadata": {"labels": {ROTATION: value}}})).await?))
+            }
+            Action::BeginHandover { deployment, revision, max_surge } => {
+                let kept = max_surge.as_ref().unwrap_or(&Value::Null).to_string();
+                self.patch_deployment(deployment, json!({"metadata": {"labels": {HANDOVER: revision}, "annotations": {HANDOVER_MAX_SURGE: kept}}})).await?
+            }
+            Action::OpenSurge { deployment } => self.patch_deployment(deployment, surge_patch(&json!("100%"))).await?,
+            Action::AdoptReplicaSet { replica_set, owner, size } => {
+                replica_set_written(&self.patch(&self.replica_sets(), replica_set, adoption_patch(owner, *size)).await?)
+            }
+            Action::EndHandover { deployment, max_surge, paused } => {
+                let mut patch = max_surge.as_ref().filter(|surge| !surge.is_null()).map_or_else(|| json!({}), surge_patch);
+                patch["metadata"] = json!({"labels": {HANDOVER: null}, "annotations": {HANDOVER_MAX_SURGE: null}});
+                if let Some(paused) = paused {
+                    patch["spec"]["paused"] = json!(paused);
+                }
+                self.patch_deployment(deployment, patch).await?
+            }
+            Action::DeleteCanary { deployment, must_own_nothing } => {
+                if *must_own_nothing {
+                    self.check_owns_nothing(deployment).await?;
+                }
+                return self.delete(&self.deployments(), deployment).await;
+            }
+        };
+        Ok(Some(written))
+    }
+
+    /// A merge patch that is refused with a conflict unless the object still has the version that was read.
+    async fn patch<K>(&self, api: &Api<K>, object: &Object, patch: Value) -> Result<K, kube::Error>
+    where
+        K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        api.patch(&object.name, &PatchParams::default(), &Patch::Merge(versioned(object, patch))).await
+    }
+
+    async fn patch_deployment(&self, deployment: &Object, patch: Value) -> Result<Written, CallError> {
+        Ok(deployment_written(&self.patch(&self.deployments(), deployment, patch).await?))
+    }
+
+    async fn patch_finalizers(&self, target: &Target, finalizers: &[&str]) -> Result<Written, CallError> {
+        let rollout = self.patch(&self.rollouts(), &target.rollout, json!({"metadata": {"finalizers": finalizers}})).await?;
+        Ok(rollout_written(&rollout))
+    }
+
+    async fn delete<K>(&self, api: &Api<K>, object: &Object) -> Result<Option<Written>, CallError>
+    where
+        K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        let preconditions = Preconditions { uid: Some(object.uid.clone()), resource_version: None };
+        match api.delete(&object.name, &DeleteParams::background().preconditions(preconditions)).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Live, not from a cache: after an adoption the canary must not take its ReplicaSet with it.
+    async fn check_owns_nothing(&self, deployment: &Object) -> Result<(), CallError> {
+        let sets = self.replica_sets().list(&ListParams::default()).await?;
+        let owned = sets.items.iter().find(|set| set.metadata.owner_references.iter().flatten().any(|owner| owner.uid == deployment.uid));
+        match owned {
+            Some(set) => Err(CallError::StillOwns { name: deployment.name.clone(), replica_set: set.metadata.name.clone().unwrap_or_default() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A dry run that changes the template and unpauses: where the policies act, the answer is paused all the same.
+    async fn is_guarded(&self, deployment: &str) -> Result<bool, CallError> {
+        let patch = json!({"spec": {"paused": false, "template": {"metadata": {"annotations": {GUARD_PROBE: "dry-run"}}}}});
+        let object = self.deployments().patch(deployment, &PatchParams::default().dry_run(), &Patch::Merge(patch)).await?;
+        Ok(object.data["spec"]["paused"].as_bool() == Some(true))
+    }
+}
+
+fn versioned(object: &Object, mut patch: Value) -> Value {
+    patch["metadata"]["resourceVersion"] = json!(object.resource_version);
+    patch
+}
+
+fn pin_patch(to: &Pin) -> Value {
+    let selector: serde_json::Map<String, Value> = KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+    let mut patch = json!({"spec": {"selector": selector}});
+    if let Some((key, value)) = to.entry() {
+        patch["spec"]["selector"][key] = json!(value);
+    }
+    patch
+}
+
+fn surge_patch(max_surge: &Value) -> Value {
+    json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": max_surge}}}})
+}
+
+fn adoption_patch(owner: &Object, size: i32) -> Value {
+    json!({
+        "metadata": {
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "Deployment", "name": owner.name, "uid": owner.uid, "controller": true, "blockOwnerDeletion": true,
+            }],
+            "annotations": {DESIRED_REPLICAS: size.to_string(), MAX_REPLICAS: size.saturating_mul(2).to_string()},
+        },
+    })
+}
+
+fn conflict(error: CallError) -> CallError {
+    match error {
+        CallError::Api(kube::Error::Api(status)) if status.code == 409 => CallError::Conflict,
+        other => other,
+    }
+}
+
+fn deployment_written(object: &DynamicObject) -> Written {
+    Written::Deployment(Box::new(observe::deployment(object)))
+}
+
+fn replica_set_written(object: &DynamicObject) -> Written {
+    Written::ReplicaSet(Box::new(observe::replica_set(object)))
+}
+
+fn service_written(object: &Service) -> Written {
+    Written::Service(Box::new(observe::service(object)))
+}
+
+fn rollout_written(object: &Rollout) -> Written {
+    Written::Rollout(Box::new(observe::rollout(object)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_names_all_keys_of_ours_so_that_none_is_left_over() {
+        assert_eq!(pin_patch(&Pin::Hash("5d4f".into())), json!({"spec": {"selector": {"pod-template-hash": "5d4f", "stepgate.dev/rotation": null}}}));
+        assert_eq!(pin_patch(&Pin::Open), json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}}));
+    }
+}

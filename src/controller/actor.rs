@@ -1,0 +1,334 @@
+//! One Rollout: what was decided for it, what is under way, and when to look again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{task::AbortHandle, time::Instant};
+
+use crate::{
+    api::RolloutStatus,
+    core::{
+        action::{Action, Object},
+        decide::{Decision, Difference, difference, is_recorded},
+    },
+    gate::probes::Probes,
+};
+
+use super::{
+    act::{CallError, Calls, Target, Written},
+    observe::RolloutSeen,
+    recorder::Recorder,
+};
+
+/// How long counts and sentences may trail before they are written on their own.
+const DETAIL_DELAY: Duration = Duration::from_secs(2);
+/// Waits after a failed call: from the first to the longest, doubled each time.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
+/// The same for what takes clients off a bad version.
+const LONGEST_PIN_BACKOFF: Duration = Duration::from_secs(1);
+/// Labels on pods that are written at once; more are paced at ten a second.
+const LABEL_BURST: usize = 10;
+const LABEL_PACE: Duration = Duration::from_millis(100);
+/// When the admission policies are asked for again where they were not seen to act: a policy takes about a second to be in effect.
+const GUARD_RETRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
+
+/// What is kept of one Rollout between decisions. Nothing of it is needed: a new controller decides the same from the cluster.
+pub struct Actor {
+    pub probes: Probes,
+    pub recorder: Recorder,
+    /// The status as decided last; may be ahead of the one on record.
+    decided: Option<RolloutStatus>,
+    written: Option<RolloutStatus>,
+    in_flight: Option<InFlight>,
+    batches: u64,
+    failures: u32,
+    not_before: Option<Instant>,
+    wake_at: Option<Instant>,
+    detail_since: Option<Instant>,
+    guard: Guard,
+    pods_read_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    pins: bool,
+    task: AbortHandle,
+}
+
+/// What is known of the admission policies.
+#[derive(Debug, Default)]
+struct Guard {
+    acts: Option<bool>,
+    tries: usize,
+    ask_at: Option<Instant>,
+}
+
+/// What a batch of calls came to.
+#[derive(Debug)]
+pub struct Done {
+    number: u64,
+    pub written: Vec<Written>,
+    /// The first call that failed, if one did.
+    pub failure: Option<CallError>,
+    /// The status, if it was written.
+    pub status: Option<RolloutStatus>,
+}
+
+/// A batch to be carried out: actions in order, then the status.
+#[derive(Debug)]
+pub struct Batch {
+    number: u64,
+    target: Target,
+    actions: Vec<Action>,
+    status: Option<RolloutStatus>,
+}
+
+impl Actor {
+    /// An actor that knows nothing yet.
+    pub fn new(recorder: Recorder) -> Self {
+        Self {
+            probes: Probes::default(),
+            recorder,
+            decided: None,
+            written: None,
+            in_flight: None,
+            batches: 0,
+            failures: 0,
+            not_before: None,
+            wake_at: None,
+            detail_since: None,
+            guard: Guard::default(),
+            pods_read_at: None,
+        }
+    }
+
+    /// The status to decide from: the one decided last, or the one on record.
+    pub fn status(&self, seen: &RolloutSeen) -> RolloutStatus {
+        self.decided.clone().or_else(|| seen.status.clone()).unwrap_or_default()
+    }
+
+    /// Whether the release in that status is on record.
+    pub fn is_recorded(&self, seen: &RolloutSeen) -> bool {
+        self.decided.as_ref().is_none_or(|decided| is_recorded(seen.status.as_ref(), decided))
+    }
+
+    /// Whether the admission policies act; none while that is not known or is to be asked again.
+    pub fn guarded(&self) -> Option<bool> {
+        match self.guard.acts {
+            Some(false) if self.guard.ask_at.is_some_and(|at| at <= Instant::now()) => None,
+            acts => acts,
+        }
+    }
+
+    /// When the pods were last read from the API server itself.
+    pub fn pods_read_at(&self) -> Option<Timestamp> {
+        self.pods_read_at
+    }
+
+    /// When to decide again at the latest.
+    pub fn wake_at(&self) -> Option<Instant> {
+        [self.wake_at, self.guard.ask_at].into_iter().flatten().min()
+    }
+
+    /// The watch told of the Rollout: a status that is not ours was written by another controller, and counts; except that a release
+    /// which was being taken back still is.
+    pub fn seen(&mut self, seen: &RolloutSeen) {
+        let foreign = self.in_flight.is_none() && self.written.is_some() && seen.status != self.written && seen.status != self.decided;
+        if !foreign {
+            return;
+        }
+        let latched = |status: &RolloutStatus| status.release.as_ref().filter(|release| release.rollback.is_some()).map(|release| (release.revision.clone(), release.started_at));
+        let release = |status: &RolloutStatus| status.release.as_ref().map(|release| (release.revision.clone(), release.started_at));
+        let keep = self.decided.as_ref().and_then(latched).is_some_and(|ours| seen.status.as_ref().and_then(release) == Some(ours));
+        if !keep {
+            self.decided = None;
+        }
+        self.written.clone_from(&seen.status);
+    }
+
+    /// Something happened: a call that failed may be made again at once.
+    pub fn stir(&mut self) {
+        if self.failures <= 2 {
+            self.not_before = None;
+        }
+    }
+
+    /// Takes a decision: what is to be carried out now, if anything is and nothing else is under way.
+    ///
+    /// What takes clients off a bad version waits for nothing: it ends whatever is under way. Half-done calls do no harm, because each
+    /// carries the version it was decided on.
+    pub fn take(&mut self, seen: &RolloutSeen, decision: Decision, wake_at: Option<Instant>) -> Option<Batch> {
+        let Decision { actions, status, .. } = decision;
+        self.wake_at = wake_at;
+        let difference = difference(seen.status.as_ref(), &status);
+        self.decided = Some(status.clone());
+        let urgent = actions.first().is_some_and(Action::is_pin);
+        if let Some(in_flight) = &self.in_flight {
+            if !urgent || in_flight.pins {
+                return None;
+            }
+            in_flight.task.abort();
+            self.in_flight = None;
+        }
+        if let Some(not_before) = self.not_before.filter(|at| *at > Instant::now()) {
+            self.wake(not_before);
+            return None;
+        }
+        let status_due = match difference {
+            Difference::Nothing => {
+                self.detail_since = None;
+                false
+            }
+            Difference::Transition => true,
+            Difference::Detail => {
+                let due = *self.detail_since.get_or_insert_with(Instant::now) + DETAIL_DELAY;
+                if due > Instant::now() {
+                    self.wake(due);
+                }
+                due <= Instant::now()
+            }
+        };
+        if actions.is_empty() && !status_due {
+            return None;
+        }
+        let rollout = Object { name: seen.name.clone(), uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
+        self.batches += 1;
+        Some(Batch { number: self.batches, target: Target { rollout, finalizers: seen.finalizers.clone() }, actions, status: status_due.then_some(status) })
+    }
+
+    /// The batch that was taken last is under way.
+    pub fn started(&mut self, pins: bool, task: AbortHandle) {
+        self.in_flight = Some(InFlight { number: self.batches, pins, task });
+    }
+
+    /// A batch is through. One that was cut off in favour of another may still tell what it had done.
+    pub fn finished(&mut self, done: &Done, now: Timestamp) {
+        let pins = match self.in_flight.take_if(|in_flight| in_flight.number == done.number) {
+            Some(in_flight) => in_flight.pins,
+            None => return,
+        };
+        if let Some(status) = &done.status {
+            self.written = Some(status.clone());
+            self.detail_since = None;
+        }
+        for written in &done.written {
+            match written {
+                Written::Pods(_) => self.pods_read_at = Some(now),
+                Written::Guarded(acts) => self.guard.answered(*acts),
+                _ => {}
+            }
+        }
+        match &done.failure {
+            None => {
+                self.failures = 0;
+                self.not_before = None;
+            }
+            Some(_) => {
+                self.failures += 1;
+                let longest = if pins { LONGEST_PIN_BACKOFF } else { LONGEST_BACKOFF };
+                let wait = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(12)).min(longest);
+                self.not_before = Some(Instant::now() + if self.failures == 1 { Duration::ZERO } else { wait });
+            }
+        }
+    }
+
+    /// The admission policies are to be asked for again: a release has ended, or they may have changed.
+    pub fn ask_guard_again(&mut self) {
+        if self.guard.acts == Some(false) {
+            self.guard = Guard::default();
+        }
+    }
+
+    fn wake(&mut self, at: Instant) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+impl Guard {
+    fn answered(&mut self, acts: bool) {
+        self.ask_at = if acts { None } else { GUARD_RETRIES.get(self.tries).map(|wait| Instant::now() + *wait) };
+        self.tries += 1;
+        self.acts = Some(acts);
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.task.abort();
+        }
+    }
+}
+
+impl Batch {
+    /// Whether it begins by taking clients off a bad version.
+    pub fn pins(&self) -> bool {
+        self.actions.first().is_some_and(Action::is_pin)
+    }
+
+    /// Carries it out. `may_write` is asked before every call: leadership may be lost at any moment.
+    pub async fn carry_out(self, calls: &Calls, may_write: impl Fn() -> bool) -> Done {
+        let mut done = Done { number: self.number, written: Vec::new(), failure: None, status: None };
+        let mut labels = 0;
+        let mut rollout = self.target.rollout.clone();
+        for action in &self.actions {
+            if !may_write() {
+                return done;
+            }
+            if matches!(action, Action::LabelPod { .. }) {
+                labels += 1;
+                if labels > LABEL_BURST {
+                    tokio::time::sleep(LABEL_PACE).await;
+                }
+            }
+            match calls.perform(&self.target, action).await {
+                Ok(written) => {
+                    if let Some(Written::Rollout(seen)) = &written {
+                        rollout.resource_version.clone_from(&seen.resource_version);
+                    }
+                    done.written.extend(written);
+                }
+                Err(error) => {
+                    log_failure(&rollout, action, &error);
+                    if matches!(error, CallError::Conflict) {
+                        done.written.extend(calls.read_again(action).await);
+                    }
+                    done.failure = Some(error);
+                    return done;
+                }
+            }
+        }
+        let Some(status) = self.status.filter(|_| may_write()) else { return done };
+        match calls.write_status(&rollout, &status).await {
+            Ok(written) => {
+                done.written.push(written);
+                done.status = Some(status);
+            }
+            Err(error) => {
+                if matches!(error, CallError::Conflict) {
+                    done.written.extend(calls.read_rollout(&rollout.name).await);
+                } else {
+                    tracing::warn!(rollout = rollout.name, %error, "the status was not written");
+                }
+                done.failure = Some(error);
+            }
+        }
+        done
+    }
+}
+
+/// A conflict is the ordinary answer to a decision on facts that have changed; anything else is for the operator.
+fn log_failure(rollout: &Object, action: &Action, error: &CallError) {
+    let mut name = format!("{action:?}");
+    name.truncate(name.find([' ', '{']).unwrap_or(name.len()));
+    if matches!(error, CallError::Conflict) {
+        tracing::debug!(rollout = rollout.name, action = name, "the object has changed meanwhile; deciding again");
+    } else {
+        tracing::warn!(rollout = rollout.name, action = name, error = %error, "a call failed");
+    }
+}
+
+/// The actors of a namespace, by name of their Rollout.
+pub type Actors = BTreeMap<Arc<str>, Actor>;

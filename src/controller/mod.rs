@@ -1,0 +1,10 @@
+//! The shell around the core: watches turn objects into facts, decisions into API calls.
+
+pub mod act;
+pub mod actor;
+pub mod clock;
+pub mod namespace;
+pub mod observe;
+pub mod recorder;
+pub mod run;
+pub mod store;

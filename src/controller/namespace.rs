@@ -1,0 +1,400 @@
+//! One namespace: its facts, its Rollouts, and the loop in which events become decisions.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject},
+    runtime::watcher::{self, watcher},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    api::{Rollout, RolloutPolicy, rollout::PolicyKind},
+    core::{
+        decide::decide,
+        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Rival, ServiceFacts, Snapshot},
+    },
+    gate::probes::{Prober, Seen},
+};
+
+use super::{
+    act::{self, Calls, Written},
+    actor::{Actor, Actors, Done},
+    clock::Clock,
+    observe::{self, PolicySeen, RolloutSeen, ServiceSeen, SliceSeen},
+    recorder::Recorder,
+    run::{Leadership, Policies, WatchBackoff},
+    store::{Fact, Store},
+};
+
+/// How many messages may wait; more make their senders wait.
+const QUEUE: usize = 1024;
+/// Messages that are taken in before decisions are made: a burst is one change.
+const BURST: usize = 256;
+
+/// What the loop of a namespace needs from outside.
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub clock: Clock,
+    pub instance: String,
+    pub policies: watch::Receiver<Arc<Policies>>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub http: reqwest::Client,
+}
+
+/// Something that happened.
+enum Message {
+    Rollout(Change<RolloutSeen>),
+    Policy(Change<PolicySeen>),
+    Deployment(Change<DeploymentFacts>),
+    ReplicaSet(Change<ReplicaSetFacts>),
+    Pod(Change<Pod>),
+    Service(Change<ServiceSeen>),
+    Slice(Change<SliceSeen>),
+    Done(Arc<str>, Done),
+}
+
+/// What a watch tells.
+enum Change<T> {
+    Apply(T),
+    Delete(T),
+    Replace(Vec<T>),
+}
+
+/// The facts of a namespace.
+#[derive(Default)]
+struct Facts {
+    rollouts: Store<RolloutSeen>,
+    policies: Store<PolicySeen>,
+    deployments: Store<DeploymentFacts>,
+    replica_sets: Store<ReplicaSetFacts>,
+    pods: Store<PodFacts>,
+    services: Store<ServiceSeen>,
+    slices: Store<SliceSeen>,
+}
+
+impl Facts {
+    /// Whether every kind has been listed: nothing is decided on half a view.
+    fn are_complete(&self) -> bool {
+        let Self { rollouts, policies, deployments, replica_sets, pods, services, slices } = self;
+        rollouts.is_listed() && policies.is_listed() && deployments.is_listed() && replica_sets.is_listed() && pods.is_listed() && services.is_listed() && slices.is_listed()
+    }
+}
+
+/// Runs a namespace until the receiver of its Rollouts' existence is told to stop (the task is aborted).
+pub async fn run(namespace: String, context: Context) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (seen_sender, seen_receiver) = mpsc::channel(QUEUE);
+    let mut watches = JoinSet::new();
+    spawn_watches(&mut watches, &context.client, &namespace, &sender);
+    let calls = Calls::new(context.client.clone(), namespace.clone());
+    let mut this = Namespace { context, calls, facts: Facts::default(), actors: Actors::new(), sender, seen_sender, dirty: BTreeSet::new(), tasks: JoinSet::new() };
+    tracing::info!(namespace, "watching");
+    this.work(receiver, seen_receiver).await;
+}
+
+fn spawn_watches(watches: &mut JoinSet<()>, client: &Client, namespace: &str, sender: &mpsc::Sender<Message>) {
+    let dynamic = |kind: ApiResource| Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+    watches.spawn(pump(Api::<Rollout>::namespaced(client.clone(), namespace), |object| observe::rollout(&object), Message::Rollout, sender.clone()));
+    watches.spawn(pump(Api::<RolloutPolicy>::namespaced(client.clone(), namespace), |object| observe::policy(&object, &object.spec.0), Message::Policy, sender.clone()));
+    watches.spawn(pump(dynamic(act::deployments()), |object| observe::deployment(&object), Message::Deployment, sender.clone()));
+    watches.spawn(pump(dynamic(act::replica_sets()), |object| observe::replica_set(&object), Message::ReplicaSet, sender.clone()));
+    watches.spawn(pump(Api::<Pod>::namespaced(client.clone(), namespace), |pod| pod, Message::Pod, sender.clone()));
+    watches.spawn(pump(Api::<Service>::namespaced(client.clone(), namespace), |object| observe::service(&object), Message::Service, sender.clone()));
+    watches.spawn(pump(Api::<EndpointSlice>::namespaced(client.clone(), namespace), |object| observe::slice(&object), Message::Slice, sender.clone()));
+}
+
+/// Turns a watch into messages, for as long as anybody listens.
+async fn pump<K, T>(api: Api<K>, reduce: fn(K) -> T, message: fn(Change<T>) -> Message, sender: mpsc::Sender<Message>)
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+    T: Send,
+{
+    use kube::runtime::WatchStreamExt;
+    let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
+    let mut list = Vec::new();
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok(watcher::Event::Apply(object)) => Change::Apply(reduce(object)),
+            Ok(watcher::Event::Delete(object)) => Change::Delete(reduce(object)),
+            Ok(watcher::Event::Init) => {
+                list.clear();
+                continue;
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                list.push(reduce(object));
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => Change::Replace(std::mem::take(&mut list)),
+            Err(error) => {
+                tracing::debug!(%error, "a watch was interrupted");
+                continue;
+            }
+        };
+        if sender.send(message(change)).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Namespace {
+    context: Context,
+    calls: Calls,
+    facts: Facts,
+    actors: Actors,
+    sender: mpsc::Sender<Message>,
+    seen_sender: mpsc::Sender<(Arc<str>, Seen)>,
+    /// Rollouts to decide for.
+    dirty: BTreeSet<Arc<str>>,
+    tasks: JoinSet<()>,
+}
+
+impl Namespace {
+    async fn work(&mut self, mut receiver: mpsc::Receiver<Message>, mut seen: mpsc::Receiver<(Arc<str>, Seen)>) {
+        let mut policies = self.context.policies.clone();
+        let mut leadership = self.context.leadership.clone();
+        loop {
+            let wake_at = self.actors.values().filter_map(Actor::wake_at).min();
+            tokio::select! {
+                message = receiver.recv() => {
+                    let Some(message) = message else { return };
+                    self.take_in(message);
+                    for _ in 0..BURST {
+                        let Ok(message) = receiver.try_recv() else { break };
+                        self.take_in(message);
+                    }
+                }
+                Some((rollout, seen)) = seen.recv() => {
+                    if let Some(actor) = self.actors.get_mut(&rollout) {
+                        actor.probes.record(seen);
+                        self.dirty.insert(rollout);
+                    }
+                }
+                Ok(()) = policies.changed() => self.all_dirty(),
+                Ok(()) = leadership.changed() => self.all_dirty(),
+                () = sleep_until(wake_at) => {
+                    let now = Instant::now();
+                    let due: Vec<Arc<str>> = self.actors.iter().filter(|(_, actor)| actor.wake_at().is_some_and(|at| at <= now)).map(|(name, _)| Arc::clone(name)).collect();
+                    self.dirty.extend(due);
+                }
+            }
+            while self.tasks.try_join_next().is_some() {}
+            if self.facts.are_complete() && self.context.leadership.borrow().may_write() {
+                for name in std::mem::take(&mut self.dirty) {
+                    self.decide(&name);
+                }
+            }
+        }
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend(self.facts.rollouts.iter().map(|rollout| Arc::from(rollout.name.as_str())));
+    }
+
+    /// Takes in what happened, and marks the Rollouts that it may matter to.
+    fn take_in(&mut self, message: Message) {
+        match message {
+            Message::Rollout(change) => self.take_in_rollout(change),
+            Message::Policy(change) => {
+                change.store(&mut self.facts.policies);
+                self.all_dirty();
+            }
+            Message::Deployment(change) => {
+                let names: Vec<String> = change.facts().iter().map(|fact| fact.name.clone()).collect();
+                let owners: Vec<String> = change.facts().iter().filter_map(|fact| fact.labels.get(crate::api::ROLLOUT_UID).cloned()).collect();
+                change.store(&mut self.facts.deployments);
+                self.mark(|rollout| names.contains(&rollout.facts.spec.workload.deployment) || owners.contains(&rollout.uid));
+            }
+            Message::ReplicaSet(change) => {
+                change.store(&mut self.facts.replica_sets);
+                self.all_dirty();
+            }
+            Message::Pod(change) => {
+                let labels: Vec<_> = change.facts().iter().map(|pod| pod.metadata.labels.clone().unwrap_or_default()).collect();
+                let known = &self.facts.pods;
+                let change = change.map(|pod| observe::pod(&pod, pod.metadata.name.as_deref().and_then(|name| known.get(name)).map(Arc::as_ref)));
+                change.store(&mut self.facts.pods);
+                let deployments: Vec<String> =
+                    self.facts.deployments.iter().filter(|deployment| labels.iter().any(|labels| deployment.selector.matches(labels))).map(|deployment| deployment.name.clone()).collect();
+                self.mark(|rollout| deployments.contains(&rollout.facts.spec.workload.deployment));
+            }
+            Message::Service(change) => {
+                change.store(&mut self.facts.services);
+                self.all_dirty();
+            }
+            Message::Slice(change) => {
+                let services: Vec<String> = change.facts().iter().map(|fact| fact.service.clone()).collect();
+                change.store(&mut self.facts.slices);
+                self.mark(|rollout| rollout.facts.spec.services.iter().any(|service| services.contains(service)));
+            }
+            Message::Done(name, done) => self.finish(&name, done),
+        }
+    }
+
+    fn take_in_rollout(&mut self, change: Change<RolloutSeen>) {
+        change.store(&mut self.facts.rollouts);
+        let names: BTreeSet<Arc<str>> = self.facts.rollouts.iter().map(|rollout| Arc::from(rollout.name.as_str())).collect();
+        self.actors.retain(|name, _| names.contains(name));
+        for rollout in self.facts.rollouts.iter() {
+            if let Some(actor) = self.actors.get_mut(rollout.name.as_str()) {
+                actor.seen(rollout);
+            }
+        }
+        // Rollouts are rivals of each other: one that goes may set another free.
+        self.all_dirty();
+    }
+
+    fn mark(&mut self, concerns: impl Fn(&RolloutSeen) -> bool) {
+        let concerned = self.facts.rollouts.iter().filter(|rollout| concerns(rollout)).map(|rollout| Arc::from(rollout.name.as_str()));
+        for name in concerned.collect::<Vec<Arc<str>>>() {
+            if let Some(actor) = self.actors.get_mut(&name) {
+                actor.stir();
+            }
+            self.dirty.insert(name);
+        }
+    }
+
+    fn finish(&mut self, name: &Arc<str>, mut done: Done) {
+        let now = self.context.clock.now();
+        if let Some(actor) = self.actors.get_mut(name) {
+            actor.finished(&done, now);
+        }
+        for written in done.written.drain(..) {
+            match written {
+                Written::Rollout(seen) => self.facts.rollouts.written(*seen),
+                Written::Deployment(facts) => self.facts.deployments.written(*facts),
+                Written::ReplicaSet(facts) => self.facts.replica_sets.written(*facts),
+                Written::Service(seen) => self.facts.services.written(*seen),
+                Written::Pod(pod) => {
+                    let facts = self.pod_facts(&pod);
+                    self.facts.pods.written(facts);
+                }
+                Written::Pods(pods) => {
+                    let facts = pods.iter().map(|pod| self.pod_facts(pod)).collect();
+                    self.facts.pods.replace(facts);
+                }
+                Written::Guarded(_) => {}
+            }
+        }
+        self.dirty.insert(Arc::clone(name));
+    }
+
+    fn pod_facts(&self, pod: &Pod) -> PodFacts {
+        let known = pod.metadata.name.as_deref().and_then(|name| self.facts.pods.get(name));
+        observe::pod(pod, known.map(Arc::as_ref))
+    }
+
+    /// Decides for one Rollout and sets off what follows.
+    fn decide(&mut self, name: &Arc<str>) {
+        let Some(seen) = self.facts.rollouts.get(name).cloned() else { return };
+        let context = &self.context;
+        let actor = self.actors.entry(Arc::clone(name)).or_insert_with(|| Actor::new(Recorder::new(context.client.clone(), context.instance.clone())));
+        let snapshot = snapshot(&self.facts, &context.policies.borrow(), &seen, actor);
+        let now = context.clock.now();
+        let decision = decide(&snapshot, now);
+        let before = snapshot.status.phase;
+        if before != decision.status.phase && decision.status.release.is_none() {
+            actor.ask_guard_again();
+        }
+        let prober = Prober { client: context.http.clone(), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
+        actor.probes.sync(&decision.probes, &prober);
+        actor.recorder.tell(&snapshot.rollout, decision.notices.clone(), now);
+        let wake_at = decision.wake_at.map(|at| context.clock.instant(at));
+        let Some(batch) = actor.take(&seen, decision, wake_at) else { return };
+        let (calls, sender, leadership, rollout) = (self.calls.clone(), self.sender.clone(), context.leadership.clone(), Arc::clone(name));
+        let pins = batch.pins();
+        let task = self.tasks.spawn(async move {
+            let done = batch.carry_out(&calls, || leadership.borrow().may_write()).await;
+            // Nobody listens any more when the namespace is left: then nothing is to be told.
+            let _ = sender.send(Message::Done(rollout, done)).await;
+        });
+        actor.started(pins, task);
+    }
+}
+
+/// Everything one decision may read.
+fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Actor) -> Snapshot {
+    let spec = &seen.facts.spec;
+    let policy = match (&spec.policy, &spec.policy_ref) {
+        (Some(policy), _) => Some(Arc::new(policy.clone())),
+        (None, Some(reference)) => match reference.kind {
+            PolicyKind::RolloutPolicy => facts.policies.get(&reference.name).map(|policy| Arc::clone(&policy.spec)),
+            PolicyKind::ClusterRolloutPolicy => policies.get(&reference.name).cloned(),
+        },
+        (None, None) => None,
+    };
+    let rivals = facts.rollouts.iter().filter(|other| other.uid != seen.uid && !other.facts.deleting).map(|other| Rival {
+        name: other.name.clone(),
+        uid: other.uid.clone(),
+        created_at: other.facts.created_at,
+        deployment: other.facts.spec.workload.deployment.clone(),
+        services: other.facts.spec.services.clone(),
+    });
+    Snapshot {
+        rollout: seen.facts.clone(),
+        status: actor.status(seen),
+        recorded: actor.is_recorded(seen),
+        policy,
+        deployments: facts.deployments.iter().cloned().collect(),
+        replica_sets: facts.replica_sets.iter().cloned().collect(),
+        pods: facts.pods.iter().cloned().collect(),
+        services: facts.services.iter().map(|service| Arc::new(service_facts(service, &facts.slices))).collect(),
+        rivals: rivals.collect(),
+        probes: actor.probes.facts().clone(),
+        guarded: actor.guarded(),
+        pods_read_at: actor.pods_read_at(),
+    }
+}
+
+fn service_facts(service: &ServiceSeen, slices: &Store<SliceSeen>) -> ServiceFacts {
+    let ServiceSeen { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } = service.clone();
+    // A dual-stack Service has a slice for each family, with the same pods.
+    let endpoints: BTreeSet<&String> = slices.iter().filter(|slice| slice.service == name).flat_map(|slice| &slice.ready).collect();
+    let endpoints = endpoints.into_iter().cloned().collect();
+    ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<T> Change<T> {
+    fn facts(&self) -> &[T] {
+        match self {
+            Self::Apply(fact) | Self::Delete(fact) => std::slice::from_ref(fact),
+            Self::Replace(facts) => facts,
+        }
+    }
+
+    fn map<U>(self, reduce: impl Fn(T) -> U) -> Change<U> {
+        match self {
+            Self::Apply(fact) => Change::Apply(reduce(fact)),
+            Self::Delete(fact) => Change::Delete(reduce(fact)),
+            Self::Replace(facts) => Change::Replace(facts.into_iter().map(reduce).collect()),
+        }
+    }
+}
+
+impl<T: Fact> Change<T> {
+    fn store(self, store: &mut Store<T>) {
+        match self {
+            Self::Apply(fact) => store.apply(fact),
+            Self::Delete(fact) => store.delete(&fact),
+            Self::Replace(facts) => store.replace(facts),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The controller: finds the namespaces that have Rollouts, and runs each of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, watcher},
+    },
+};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+use crate::api::{ClusterRolloutPolicy, PolicySpec, Rollout};
+
+use super::{
+    clock::Clock,
+    namespace::{self, Context},
+};
+
+/// The policies of the cluster, by name.
+pub type Policies = BTreeMap<String, Arc<PolicySpec>>;
+
+/// Until when this controller may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// Another one leads, or nobody does yet.
+    Standby,
+    /// This one leads until then, unless the lease is renewed.
+    Until(Instant),
+    /// There is only this one.
+    Alone,
+}
+
+impl Leadership {
+    /// Whether a write may be made now.
+    pub fn may_write(self) -> bool {
+        match self {
+            Self::Standby => false,
+            Self::Until(end) => Instant::now() < end,
+            Self::Alone => true,
+        }
+    }
+}
+
+/// What the controller works on, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this namespace; all of them where none is named.
+    pub namespace: Option<String>,
+    /// Name of this copy, in Events and in the lease.
+    pub instance: String,
+}
+
+/// A watch that was interrupted begins again soon, at 0.1 s to 5 s: a controller without its watches is blind.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchBackoff(Duration);
+
+impl WatchBackoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(5);
+}
+
+impl Default for WatchBackoff {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(Self::LONGEST);
+        Some(wait)
+    }
+}
+
+impl Backoff for WatchBackoff {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Runs until it is aborted.
+///
+/// # Errors
+/// When the client for HTTP probes cannot be made.
+pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>) -> anyhow::Result<()> {
+    let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
+    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, http: crate::gate::http::client()? };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_policies(client.clone(), policy_sender));
+    let api: Api<PartialObjectMeta<Rollout>> = match &options.namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    // Metadata alone: where there are Rollouts is all that is asked here.
+    let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
+    let mut places = Places::default();
+    while let Some(event) = events.next().await {
+        let changed = match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => places.add(object.namespace().unwrap_or_default(), object.name_any()),
+            Ok(watcher::Event::Delete(object)) => places.remove(&object.namespace().unwrap_or_default(), &object.name_any()),
+            Ok(watcher::Event::Init) => {
+                places.rollouts.clear();
+                false
+            }
+            Ok(watcher::Event::InitDone) => true,
+            Err(error) => {
+                tracing::warn!(%error, "Rollouts cannot be watched");
+                false
+            }
+        };
+        if changed {
+            places.follow(&mut tasks, &context);
+        }
+    }
+    Ok(())
+}
+
+/// The namespaces that have Rollouts, and the tasks that run them.
+#[derive(Default)]
+struct Places {
+    rollouts: BTreeMap<String, BTreeSet<String>>,
+    running: BTreeMap<String, AbortHandle>,
+}
+
+impl Places {
+    fn add(&mut self, namespace: String, name: String) -> bool {
+        self.rollouts.entry(namespace).or_default().insert(name)
+    }
+
+    fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let Some(names) = self.rollouts.get_mut(namespace) else { return false };
+        names.remove(name);
+        if names.is_empty() {
+            self.rollouts.remove(namespace);
+        }
+        true
+    }
+
+    fn follow(&mut self, tasks: &mut JoinSet<()>, context: &Context) {
+        let rollouts = &self.rollouts;
+        self.running.retain(|namespace, task| {
+            let wanted = rollouts.contains_key(namespace) && !task.is_finished();
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for namespace in rollouts.keys() {
+            self.running.entry(namespace.clone()).or_insert_with(|| tasks.spawn(namespace::run(namespace.clone(), context.clone())));
+        }
+    }
+}
+
+async fn watch_policies(client: Client, sender: watch::Sender<Arc<Policies>>) {
+    let mut events = watcher(Api::<ClusterRolloutPolicy>::all(client), watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
+    let mut known = Policies::new();
+    let mut list = Policies::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(policy)) => drop(known.insert(policy.name_any(), Arc::new(policy.spec.0))),
+            Ok(watcher::Event::Delete(policy)) => drop(known.remove(&policy.name_any())),
+            Ok(watcher::Event::Init) => list.clear(),
+            Ok(watcher::Event::InitApply(policy)) => drop(list.insert(policy.name_any(), Arc::new(policy.spec.0))),
+            Ok(watcher::Event::InitDone) => known = std::mem::take(&mut list),
+            Err(error) => tracing::debug!(%error, "ClusterRolloutPolicies cannot be watched"),
+        }
+        sender.send_replace(Arc::new(known.clone()));
+    }
+}

@@ -1,0 +1,133 @@
+//! What a decision asks the shell to do: each action is one write (or one read), names the version of the object it was decided on, and
+//! does no harm when it is done twice.
+
+use serde_json::Value;
+
+use super::service_split::Pin;
+
+/// One write, or one read, asked for by a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    AddFinalizer,
+    RemoveFinalizer,
+    /// Read the pods from the API server itself, so that a silent watch cannot move a release forward.
+    ReadPods,
+    /// Find out by a dry run whether the admission policies act on the Deployment.
+    ProbeGuard { deployment: String },
+    /// `spec.paused` of a Deployment, the user's or ours.
+    SetPaused { deployment: Object, paused: bool },
+    /// Our keys of a Service's selector.
+    PinService { service: Object, from: Pin, to: Pin },
+    /// Ours, beside the user's.
+    CreateCanary { name: String, body: Value },
+    /// `spec.replicas` of our Deployment.
+    ScaleCanary { deployment: Object, replicas: i32 },
+    /// The user's Deployment by its scale subresource, only ever upwards.
+    ScaleDeployment { deployment: Object, replicas: i32 },
+    /// A ReplicaSet's `spec.replicas`: 0, where the Deployment controller is to restore the other one.
+    ScaleReplicaSet { replica_set: Object, replicas: i32 },
+    /// An empty older twin of the new revision.
+    DeleteReplicaSet { replica_set: Object },
+    /// The rotation label of a pod.
+    LabelPod { pod: Object, rotation: Rotation },
+    /// The record that an adoption begins: label and annotation on the user's Deployment.
+    BeginHandover { deployment: Object, revision: String, max_surge: Option<Value> },
+    /// `maxSurge` of the user's Deployment to 100 %, for the moment of the adoption.
+    OpenSurge { deployment: Object },
+    /// The adoption itself: the canary's ReplicaSet becomes the user's Deployment's own.
+    AdoptReplicaSet { replica_set: Object, owner: Object, size: i32 },
+    /// The end of an adoption, done or called off: label and annotation off, `maxSurge` back, paused as said.
+    EndHandover { deployment: Object, max_surge: Option<Value>, paused: Option<bool> },
+    /// Our Deployment, with its pods. `must_own_nothing`: after an adoption, checked live before the deletion.
+    DeleteCanary { deployment: Object, must_own_nothing: bool },
+}
+
+/// An object, as it was when the decision was made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+}
+
+/// Whether a pod is in rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    In,
+    Out,
+}
+
+impl Action {
+    /// Whether it takes clients off a bad version: it goes out before everything else and interrupts whatever is under way.
+    pub fn is_pin(&self) -> bool {
+        matches!(self, Self::PinService { to: Pin::Hash(_), .. })
+    }
+}
+
+/// Something worth an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub reason: Reason,
+    pub note: String,
+}
+
+/// The reason of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Accepted,
+    NotAccepted,
+    ReleaseStarted,
+    WeightConfirmed,
+    GateFailed,
+    RollbackStarted,
+    RolledBack,
+    Adopted,
+    Promoted,
+    Paused,
+    Resumed,
+    RequestDone,
+    RequestRefused,
+    SelectorContested,
+    Unguarded,
+    AdoptionCalledOff,
+    AdoptionEndangered,
+    RollingInstead,
+    LeftPaused,
+    DeploymentHeld,
+    ScaledToZero,
+}
+
+impl Reason {
+    /// Whether the Event is a warning.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::NotAccepted
+            | Self::GateFailed
+            | Self::RollbackStarted
+            | Self::RequestRefused
+            | Self::SelectorContested
+            | Self::Unguarded
+            | Self::AdoptionCalledOff
+            | Self::AdoptionEndangered
+            | Self::RollingInstead
+            | Self::LeftPaused
+            | Self::DeploymentHeld => true,
+            Self::Accepted
+            | Self::ReleaseStarted
+            | Self::WeightConfirmed
+            | Self::RolledBack
+            | Self::Adopted
+            | Self::Promoted
+            | Self::Paused
+            | Self::Resumed
+            | Self::RequestDone
+            | Self::ScaledToZero => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,196 @@
+//! Adoption: the canary's ReplicaSet becomes the user's Deployment's own. The pods that were tested are the pods that stay.
+
+use serde_json::Value;
+
+use crate::api::{
+    Span,
+    policy::Promotion,
+    status::{Outcome, Phase, Release, Rollback, RollbackReason},
+};
+
+use super::{
+    action::{Action, Reason},
+    draft::{Draft, Progress},
+    roll, rollback,
+    traffic::{self, Sides, establish},
+    view::{Side, View},
+    why::{AdoptionWait, Why},
+};
+
+/// How long the preconditions of an adoption are waited for before the Deployment rolls itself instead.
+const PATIENCE: Span = Span::seconds(60);
+
+/// Whether the pods of the release belong to the user's Deployment already: from here on it is finished, not called off.
+pub fn is_past_return(view: &View<'_>) -> bool {
+    let late = matches!(view.snapshot.status.phase, Some(Phase::Baking | Phase::Promoting)) || view.handover();
+    late && view.successor().is_some() && view.canary().is_none()
+}
+
+/// Makes the release permanent: by adoption, or by rolling where the policy says so or adoption cannot be.
+pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    // A webhook that changed the canary's pods would make the Deployment controller see a stranger in the adopted ReplicaSet.
+    let changed = sides.canary.replica_set.revision != release.revision;
+    if release.policy.promotion == Promotion::Roll || changed || roll::has_begun(view) {
+        return roll::proceed(view, draft, release, sides);
+    }
+    if let Some(wait) = precondition(view, draft, release, sides) {
+        let until = draft.deadline(PATIENCE, view.now);
+        if until.is_some_and(|until| until <= view.now) {
+            return roll_instead(view, draft, wait);
+        }
+        return draft.wait(Why::AdoptionAwaits(wait));
+    }
+    hand_over(view, draft, release, sides.canary)
+}
+
+fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progress {
+    draft.notice(Reason::RollingInstead, format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, off the traffic path"));
+    if view.handover() {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: Some(false) });
+    } else {
+        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+    }
+    draft.wait(Why::Rolling { stage: "letting the Deployment roll itself, off the traffic path" })
+}
+
+/// The first precondition that does not hold, having done what can be done about it.
+fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Option<AdoptionWait> {
+    let (hello, canary) = (view.hello, view.canary_deployment()?);
+    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+        return Some(AdoptionWait::ServicesPinned);
+    }
+    if !hello.observed() {
+        return Some(AdoptionWait::DeploymentObserved);
+    }
+    if hello.replicas > canary.replicas {
+        draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
+        return Some(AdoptionWait::SameSize);
+    }
+    if hello.replicas < canary.replicas {
+        // With the floor policy only a person can have made it smaller, and gets what he asked for; without, it was an autoscaler
+        // that saw half-idle pods.
+        if view.snapshot.guarded == Some(true) {
+            draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
+        } else {
+            draft.act(Action::ScaleDeployment { deployment: hello.object(), replicas: canary.replicas });
+        }
+        return Some(AdoptionWait::SameSize);
+    }
+    let size = hello.replicas;
+    let Some(live) = sides.live else { return Some(AdoptionWait::StableAvailable) };
+    if live.replica_set.replicas != size || sides.canary.replica_set.replicas != size {
+        return Some(AdoptionWait::SameSize);
+    }
+    if live.available_count(hello.min_ready_seconds, view.now) != size {
+        return Some(AdoptionWait::StableAvailable);
+    }
+    (sides.canary.available_count(hello.min_ready_seconds, view.now) != size).then_some(AdoptionWait::CanaryAvailable)
+}
+
+/// Label and surge on record, canary paused, surge open, both seen; then the one write.
+fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
+    let hello = view.hello;
+    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting { stage: "handing the new pods over" }) };
+    if !view.handover() {
+        let max_surge = hello.max_surge().cloned();
+        draft.act(Action::BeginHandover { deployment: hello.object(), revision: release.revision.clone(), max_surge });
+        return draft.wait(Why::Adopting { stage: "writing down that the hand-over begins" });
+    }
+    if !deployment.paused {
+        // Unpaused it would at once start another set of pods (mechanics §7, H6).
+        draft.act(Action::SetPaused { deployment: deployment.object(), paused: true });
+    }
+    let opened = hello.is_recreate() || hello.max_surge().and_then(Value::as_str) == Some("100%");
+    if !opened {
+        draft.act(Action::OpenSurge { deployment: hello.object() });
+    }
+    if !deployment.paused || !opened || !deployment.observed() || !hello.observed() {
+        return draft.wait(Why::Adopting { stage: "preparing both Deployments for the hand-over" });
+    }
+    if traffic::read_pods_first(view, draft) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    draft.act(Action::AdoptReplicaSet { replica_set: canary.replica_set.object(), owner: hello.object(), size: hello.replicas });
+    draft.wait(Why::Adopting { stage: "handing the new pods over" })
+}
+
+/// After the one write (or after a roll): guards the clients, waits for the old ReplicaSet to be empty, gives everything back.
+pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let Some(successor) = view.successor() else { return draft.wait(Why::Adopting { stage: "handing the new pods over" }) };
+    let live = view.live();
+    draft.enter(Phase::Promoting);
+    if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
+        if is_endangered(view, &successor, old) {
+            return protect(view, draft, &successor);
+        }
+        // Mechanics §2: with another template pending, the paused Deployment would keep both; at 0 the new one gets all.
+        if view.hello.revision != release.revision && old.replica_set.replicas > 0 {
+            draft.act(Action::ScaleReplicaSet { replica_set: old.replica_set.object(), replicas: 0 });
+        }
+        return draft.wait(Why::Adopting { stage: "waiting for the Deployment to let its old pods go" });
+    }
+    let size = view.hello.replicas;
+    if !view.hello.observed() || successor.replica_set.replicas < size || successor.available_count(view.hello.min_ready_seconds, view.now) < size {
+        return draft.wait(Why::Adopting { stage: "waiting for the Deployment to count the new pods as its own" });
+    }
+    if rollback::lingering(view).is_some() {
+        return draft.wait(Why::Rolling { stage: "removing the canary, whose place the Deployment's own pods have taken" });
+    }
+    give_back(view, draft, release, &successor)
+}
+
+/// Whether the Deployment controller is taking the new pods away while the old ones are there.
+fn is_endangered(view: &View<'_>, successor: &Side<'_>, old: &Side<'_>) -> bool {
+    successor.replica_set.replicas < view.hello.replicas && old.ready_count() > 0 && old.ready_count() >= successor.replica_set.replicas.min(successor.ready_count())
+}
+
+fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Progress {
+    let message = format!(
+        "ReplicaSet {} was given {} of {} pods after the hand-over; clients go back to the old version, whose pods are there",
+        successor.replica_set.name, successor.replica_set.replicas, view.hello.replicas
+    );
+    draft.notice(Reason::AdoptionEndangered, message.clone());
+    let live = view.snapshot.status.stable.as_ref().map(|stable| stable.revision.as_str());
+    let reason = if Some(view.hello.revision.as_str()) == live {
+        RollbackReason::Reverted
+    } else if view.release().is_some_and(|release| release.revision != view.hello.revision) {
+        RollbackReason::Superseded
+    } else {
+        RollbackReason::AdoptionFailed
+    };
+    rollback::begin(view, draft, Rollback { reason, message, gate: String::new(), at: view.now, confirmed_at: None, released: false })
+}
+
+/// Selectors, labels, the Deployment and the emptied canary, in an order in which every crash in between is harmless.
+fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
+    let opened = traffic::open_all(view, draft);
+    let same_template = view.hello.revision == release.revision;
+    let held = same_template && view.hello.paused;
+    if view.handover() || held {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: same_template.then_some(false) });
+    }
+    let mut removing = false;
+    for deployment in view.ours() {
+        removing = true;
+        if !deployment.deleting {
+            draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: true });
+        }
+    }
+    if opened == Progress::Waiting || view.handover() || held || removing {
+        return draft.wait(Why::Adopting { stage: "giving the Services and the Deployment back to their owner" });
+    }
+    complete(view, draft, release, successor)
+}
+
+fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
+    rollback::record(draft, release, Outcome::Promoted, "", view);
+    let version = successor.version();
+    draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
+    draft.status.stable = Some(version);
+    draft.status.canary = None;
+    // Design §3: a rejected revision stays held until another one has been promoted.
+    draft.status.rejected.clear();
+    draft.enter(Phase::Healthy);
+    draft.wake(view.now);
+    draft.wait(Why::Serving { revision: release.revision.clone() })
+}

@@ -1,0 +1,28 @@
+//! The decisions, pure: no client, no clock, no randomness, no I/O, no async.
+//!
+//! [`decide::decide`] takes everything that was observed ([`snapshot::Snapshot`]) and the time, and says what to do next, what to
+//! report, what it waits for and when to look again. Three laws: decide purely, act idempotently; every wait names what it waits for
+//! and until when; when data is missing or stale, hold, never advance.
+
+pub mod action;
+pub mod adoption;
+pub mod canary;
+pub mod conditions;
+pub mod decide;
+pub mod deletion;
+pub mod draft;
+pub mod gate;
+pub mod release;
+pub mod replicas;
+pub mod request;
+pub mod rest;
+pub mod revision;
+pub mod roll;
+pub mod rollback;
+pub mod service_split;
+pub mod snapshot;
+pub mod steps;
+pub mod traffic;
+pub mod validate;
+pub mod view;
+pub mod why;

@@ -1,0 +1,165 @@
+//! A release under way: what takes it back comes first, then what moves it on.
+
+use crate::api::status::{Outcome, Phase, Release, Rollback, RollbackReason};
+
+use super::{
+    action::{Action, Reason},
+    adoption,
+    draft::{Draft, Progress, after},
+    gate, request,
+    request::Command,
+    rollback,
+    service_split::Pin,
+    steps,
+    traffic::{Sides, open_all},
+    validate,
+    view::{Side, View},
+    why::{Names, Why},
+};
+
+/// Decides for a release that is on record.
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let command = request::take(view, draft);
+    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    if view.hello.replicas == 0 && !adoption::is_past_return(view) {
+        return scale_to_zero(view, draft, &release);
+    }
+    if adoption::is_past_return(view) && release.rollback.is_none() {
+        return adoption::settle(view, draft, &release);
+    }
+    let phase = draft.status.phase.unwrap_or(Phase::Preparing);
+    let (canary, live) = (view.canary(), view.live());
+    if let Some(canary) = &canary {
+        draft.status.canary = Some(canary.version());
+        draft.probes = gate::probes(view, &release, phase, canary);
+    }
+    if release.rollback.is_some() {
+        return take_back_further(view, draft, command);
+    }
+    if let Some(rollback) = trigger(view, &release, phase, canary.as_ref(), command) {
+        return rollback::begin(view, draft, rollback);
+    }
+    if !view.snapshot.recorded {
+        return draft.wait(Why::Recording);
+    }
+    if let Some(command) = command {
+        request::promote(view, draft, command);
+    }
+    draft.status.gates = gate::statuses(view, &release, phase, canary.as_ref());
+    match (phase, &canary) {
+        (Phase::Progressing, Some(canary)) => steps::progress(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        (Phase::Baking, Some(canary)) => steps::bake(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        (Phase::Promoting, Some(canary)) => adoption::promote(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        _ => {
+            draft.enter(Phase::Preparing);
+            steps::prepare(view, draft, &release)
+        }
+    }
+}
+
+fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Progress {
+    if command == Some(Command::Retry)
+        && let Some(release) = &draft.status.release
+    {
+        let revision = release.revision.clone();
+        draft.status.rejected.retain(|rejected| rejected.revision != revision);
+    }
+    if command.is_some()
+        && let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut())
+    {
+        rollback.released = true;
+    }
+    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    rollback::proceed(view, draft, &release, command)
+}
+
+/// What takes the release back now, if anything does.
+fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Side<'_>>, command: Option<Command>) -> Option<Rollback> {
+    let rollback = |reason, message: String, gate: String| Some(Rollback { reason, message, gate, at: view.now, confirmed_at: None, released: false });
+    // First what clients suffer from.
+    if let Some(failure) = canary.and_then(|canary| gate::failure(view, release, phase, canary))
+        && !is_rolling(view, phase)
+    {
+        return rollback(failure.reason, failure.message, failure.gate);
+    }
+    if command == Some(Command::Abort) {
+        let request = view.snapshot.rollout.spec.request.as_ref();
+        let reason = request.map(|request| request.reason.as_str()).filter(|reason| !reason.is_empty());
+        return rollback(RollbackReason::Aborted, reason.map_or_else(|| "aborted by request".to_owned(), |reason| format!("aborted by request: {reason}")), String::new());
+    }
+    if view.hello.revision != release.revision && !is_rolling(view, phase) {
+        let reverted = view.live().is_some_and(|live| live.replica_set.revision == view.hello.revision);
+        return if reverted {
+            rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
+        } else {
+            rollback(RollbackReason::Superseded, format!("revision {} came in its place", view.hello.revision), String::new())
+        };
+    }
+    if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {
+        return rollback(RollbackReason::Deleted, "the Rollout is being deleted".into(), String::new());
+    }
+    if let Some(validate::Refusal::ServiceNotFound { services }) = validate::services_missing(view)
+        && !is_rolling(view, phase)
+    {
+        return rollback(RollbackReason::DependencyLost, format!("{} is gone", Names("Service", &services)), String::new());
+    }
+    if release.traffic_since.is_some() && canary.is_none() {
+        return rollback(RollbackReason::DependencyLost, "the canary Deployment is gone".into(), String::new());
+    }
+    if found_under_way(view, phase) {
+        return rollback(RollbackReason::Found, "the Services were found pinned to the old version, the mark of a rollback that had begun".into(), String::new());
+    }
+    let waiting_since = view.snapshot.status.step.as_ref().and_then(|step| step.waiting_since);
+    if !matches!(phase, Phase::Promoting)
+        && !view.snapshot.rollout.spec.paused
+        && waiting_since.is_some_and(|since| after(since, release.policy.progress_deadline) <= view.now)
+    {
+        let waited = format!("no progress for {}: {}", release.policy.progress_deadline, view.snapshot.status.why);
+        return rollback(RollbackReason::DeadlineExceeded, waited, String::new());
+    }
+    None
+}
+
+/// Whether the Deployment rolls itself: too late to take back, too early to be done. What comes meanwhile waits.
+fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
+    phase == Phase::Promoting && view.successor().is_some()
+}
+
+/// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost.
+fn found_under_way(view: &View<'_>, phase: Phase) -> bool {
+    let status = &view.snapshot.status;
+    let begun = status.step.as_ref().is_some_and(|step| step.index > 1 || step.since.is_some());
+    let Some(live) = status.stable.as_ref().map(|stable| Pin::Hash(stable.hash.clone())) else { return false };
+    matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting) && begun && view.services().iter().any(|service| Pin::of(&service.selector) == live)
+}
+
+/// Its owner set the Deployment to 0: nobody is served, so nothing is released.
+fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let stage = "the Deployment was scaled to 0, which ends the release";
+    if view.handover() {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
+        return draft.wait(Why::TakingBack { reason: stage.into() });
+    }
+    let mut removing = false;
+    for deployment in view.ours() {
+        removing = true;
+        if !deployment.deleting {
+            draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
+        }
+    }
+    if removing || rollback::lingering(view).is_some() || open_all(view, draft) == Progress::Waiting {
+        return draft.wait(Why::RemovingCanary { reason: stage.into() });
+    }
+    if view.hello.paused {
+        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+        return draft.wait(Why::RemovingCanary { reason: stage.into() });
+    }
+    rollback::record(draft, release, Outcome::ScaledToZero, stage, view);
+    draft.notice(Reason::ScaledToZero, stage);
+    draft.status.canary = None;
+    // Its next pods, whenever there are any, will be of the new template: what is live is to be found out again.
+    draft.status.stable = None;
+    draft.enter(Phase::Pending);
+    draft.wake(view.now);
+    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+}

@@ -1,0 +1,122 @@
+//! Requests: one command at a time, tied to a revision, each carried out once.
+
+use crate::api::{
+    rollout::{Request, RequestAction},
+    status::{Phase, RequestRecord, StepStatus},
+};
+
+use super::{
+    action::Reason,
+    adoption,
+    draft::{Draft, step},
+    gate,
+    view::View,
+};
+
+use crate::api::policy::When;
+
+/// How many requests are remembered.
+const REMEMBERED: usize = 20;
+
+/// A request that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Promote,
+    PromoteFull,
+    Abort,
+    Retry,
+}
+
+/// Takes the request of the Rollout, if it is a new one: records what becomes of it and says what is to be done.
+pub fn take(view: &View<'_>, draft: &mut Draft) -> Option<Command> {
+    let request = view.snapshot.rollout.spec.request.as_ref()?;
+    if draft.status.requests.iter().any(|known| known.id == request.id) {
+        return None;
+    }
+    let judged = judge(view, request);
+    let (outcome, reason) = match &judged {
+        Ok((_, done)) => (format!("done: {done}"), Reason::RequestDone),
+        Err(refused) => (format!("refused: {refused}"), Reason::RequestRefused),
+    };
+    let by = if request.by.is_empty() { "someone".to_owned() } else { request.by.clone() };
+    draft.notice(reason, format!("{:?} of revision {} by {by}: {outcome}", request.action, request.revision));
+    draft.status.requests.push(RequestRecord { id: request.id.clone(), action: request.action, by: request.by.clone(), outcome });
+    let surplus = draft.status.requests.len().saturating_sub(REMEMBERED);
+    draft.status.requests.drain(..surplus);
+    judged.ok().map(|(command, _)| command)
+}
+
+fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
+    let status = &view.snapshot.status;
+    let under_release = status.release.as_ref();
+    let phase = status.phase.unwrap_or(Phase::Pending);
+    if request.action == RequestAction::Retry {
+        return judge_retry(view, request);
+    }
+    let Some(release) = under_release else {
+        return Err("no release is under way".into());
+    };
+    if release.revision != request.revision {
+        return Err(format!("revision {} is under release, not {}", release.revision, request.revision));
+    }
+    match (request.action, phase) {
+        (RequestAction::Abort, _) if adoption::is_past_return(view) => {
+            Err("the new pods belong to the Deployment already; go back with a new template (kubectl rollout undo)".into())
+        }
+        (RequestAction::Abort, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
+        (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
+        (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),
+        (_, Phase::Promoting) => Err("the release is being made permanent already".into()),
+        (_, Phase::Preparing) => Err("no gate has passed yet: the release is still being prepared".into()),
+        (RequestAction::Promote, Phase::Baking) | (RequestAction::PromoteFull, Phase::Baking) => {
+            Ok((Command::Promote, "the previous version is not kept warm any longer"))
+        }
+        (RequestAction::Promote, _) => match &status.step {
+            Some(StepStatus { since: Some(since), .. }) if *since <= view.now => Ok((Command::Promote, "the hold is over")),
+            _ => Err("the step has not begun its hold: its weight is not confirmed yet".into()),
+        },
+        (RequestAction::PromoteFull, _) => {
+            let pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, release, When::DuringSteps, &canary));
+            if pending.is_empty() {
+                Ok((Command::PromoteFull, "the remaining steps are skipped"))
+            } else {
+                Err(format!("{} has not passed yet", super::why::Names("gate", &pending)))
+            }
+        }
+        (RequestAction::Retry, _) => judge_retry(view, request),
+    }
+}
+
+fn judge_retry(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
+    let status = &view.snapshot.status;
+    if view.hello.revision != request.revision {
+        return Err(format!("the Deployment's template is revision {}, not {}", view.hello.revision, request.revision));
+    }
+    match &status.release {
+        Some(release) if release.rollback.is_none() => Err("the revision is under release".into()),
+        _ if status.rejected.iter().any(|rejected| rejected.revision == request.revision) => {
+            Ok((Command::Retry, "the revision is released again, from the first step"))
+        }
+        _ => Err("the revision was not rejected".into()),
+    }
+}
+
+/// What a promotion does to the step: its hold is over, or it is the last one. Gates are asked all the same.
+pub fn promote(view: &View<'_>, draft: &mut Draft, command: Command) {
+    let Some(release) = draft.status.release.clone() else { return };
+    match command {
+        Command::Promote => {
+            if let Some(step) = &mut draft.status.step {
+                step.until = Some(view.now);
+                step.held = None;
+            }
+        }
+        Command::PromoteFull => {
+            let last = u32::try_from(release.policy.steps.len()).unwrap_or(u32::MAX);
+            if draft.status.step.as_ref().is_none_or(|step| step.index < last) {
+                draft.status.step = Some(step(&release.policy.steps, last));
+            }
+        }
+        Command::Abort | Command::Retry => {}
+    }
+}

@@ -1,0 +1,221 @@
+//! No release under way: what is live, whether a release is to begin, and whether anything of ours is left over.
+
+use crate::api::{
+    PolicySpec,
+    status::{HistoryEntry, Outcome, Phase, Release},
+};
+
+use super::{
+    action::{Action, Reason},
+    draft::{Draft, Progress, step},
+    request,
+    request::Command,
+    rollback,
+    service_split::Pin,
+    snapshot::{DeploymentFacts, ReplicaSetFacts},
+    traffic::{move_services, open_all},
+    validate,
+    view::{Side, View},
+    why::Why,
+};
+
+/// Decides while no release is under way.
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let policy = view.snapshot.policy.as_deref();
+    draft.refusal = validate::refusal(view, policy);
+    let command = request::take(view, draft);
+    let Some(live) = live(view, draft) else { return find_live(view, draft) };
+    if !view.snapshot.rollout.has_finalizer {
+        draft.act(Action::AddFinalizer);
+        return draft.wait(Why::Recording);
+    }
+    if view.snapshot.guarded.is_none() && draft.refusal.is_none() {
+        draft.act(Action::ProbeGuard { deployment: view.hello.name.clone() });
+    }
+    if view.hello.revision == live.replica_set.revision {
+        return keep(view, draft, &live);
+    }
+    pending_template(view, draft, policy, &live, command)
+}
+
+/// The live side on record, with the counts of now.
+fn live<'a>(view: &View<'a>, draft: &mut Draft) -> Option<Side<'a>> {
+    let live = view.live()?;
+    draft.status.stable = Some(live.version());
+    Some(live)
+}
+
+/// No live version is on record, or it is gone: one complete version is awaited and recorded.
+fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let hello = view.hello;
+    let unguarded = draft.status.stable.take();
+    draft.enter(Phase::Pending);
+    if let Some(refusal) = draft.refusal.clone() {
+        return draft.wait(Why::Refused(refusal));
+    }
+    if let Some(set) = complete_version(view) {
+        if unguarded.is_some() {
+            note_unguarded(view, draft, set);
+        }
+        draft.status.stable = Some(view.side(set).version());
+        draft.notice(Reason::Accepted, format!("revision {} of Deployment {} is the live version", set.revision, hello.name));
+        draft.enter(Phase::Healthy);
+        draft.wake(view.now);
+        return draft.wait(Why::Serving { revision: set.revision.clone() });
+    }
+    if hello.paused && hello.observed() && view.own_replica_sets().all(|set| set.replicas == 0) {
+        // Paused before its first pods or at 0: nothing is live that could be protected.
+        draft.act(Action::SetPaused { deployment: hello.object(), paused: false });
+    }
+    let stuck = hello.status.progressing_reason == "ProgressDeadlineExceeded";
+    let deployment = hello.name.clone();
+    draft.wait(if stuck { Why::NativeRolloutStuck { deployment } } else { Why::NativeRollout { deployment } })
+}
+
+/// The ReplicaSet of the one version that runs, complete: the Deployment's newest after a roll-out, or, where it is paused with
+/// another template, the one that has all its pods.
+fn complete_version<'a>(view: &View<'a>) -> Option<&'a ReplicaSetFacts> {
+    let hello = view.hello;
+    if !hello.observed() {
+        return None;
+    }
+    let with_pods: Vec<&ReplicaSetFacts> = view.own_replica_sets().filter(|set| set.replicas > 0 || set.current > 0).collect();
+    match with_pods.as_slice() {
+        [] if hello.replicas == 0 => view.own_replica_sets().filter(|set| set.revision == hello.revision).max_by_key(|set| set.created_at),
+        [one] if one.replicas == hello.replicas && view.side(one).available_count(hello.min_ready_seconds, view.now) >= hello.replicas => {
+            (hello.paused || (one.revision == hello.revision && hello.is_complete())).then_some(one)
+        }
+        _ => None,
+    }
+}
+
+/// A native roll-out finished while nobody watched: history says so.
+fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts) {
+    draft.notice(Reason::Unguarded, format!("Deployment {} rolled out revision {} by itself, without gates", view.hello.name, set.revision));
+    let history = &mut draft.status.history;
+    history.push(HistoryEntry {
+        revision: set.revision.clone(),
+        images: set.images.clone(),
+        outcome: Outcome::Unguarded,
+        started_at: set.created_at,
+        ended_at: view.now,
+        max_weight: 100,
+        reason: "a native roll-out finished without Stepgate".into(),
+    });
+    let surplus = history.len().saturating_sub(rollback::REMEMBERED);
+    history.drain(..surplus);
+}
+
+/// One version: everything of ours is taken away, in this order: pins and labels, pause and hand-over, Deployments.
+fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
+    let strangers_gone = rollback::lingering(view).is_none();
+    for deployment in view.ours().filter(|deployment| !deployment.deleting) {
+        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
+    }
+    if view.ours().next().is_some() || !strangers_gone {
+        return draft.wait(Why::RemovingCanary { reason: "left over from an earlier release".into() });
+    }
+    let opened = open_all(view, draft);
+    if view.handover() || view.hello.paused {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: view.hello.paused.then_some(false) });
+    }
+    draft.status.canary = None;
+    draft.enter(Phase::Healthy);
+    if let Some(refusal) = draft.refusal.clone() {
+        return draft.wait(Why::Refused(refusal));
+    }
+    draft.wait(Why::Serving { revision: live.replica_set.revision.clone() });
+    opened
+}
+
+/// The template is not the live version's: released, held, or caught in the middle of a native roll-out.
+fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySpec>, live: &Side<'_>, command: Option<Command>) -> Progress {
+    let hello = view.hello;
+    if is_native_rollout_ahead(view, live) {
+        // Too far to be taken back without a loss of capacity: it finishes natively, as it would without Stepgate.
+        if complete_version(view).is_some_and(|set| set.uid != live.replica_set.uid) {
+            return find_live(view, draft);
+        }
+        draft.enter(Phase::Pending);
+        return draft.wait(Why::NativeRollout { deployment: hello.name.clone() });
+    }
+    if hello.replicas == 0 {
+        draft.notice(Reason::ScaledToZero, format!("Deployment {} has no replicas, so there is nothing to release", hello.name));
+        draft.status.stable = None;
+        draft.enter(Phase::Pending);
+        return if hello.paused {
+            draft.act(Action::SetPaused { deployment: hello.object(), paused: false });
+            draft.wait(Why::NativeRollout { deployment: hello.name.clone() })
+        } else {
+            find_live(view, draft)
+        };
+    }
+    if command == Some(Command::Retry) {
+        draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);
+    }
+    if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
+        if !hello.paused {
+            draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
+        }
+        draft.enter(Phase::RolledBack);
+        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+    }
+    if let Some(refusal) = draft.refusal.clone() {
+        if hello.paused && view.snapshot.status.phase != Some(Phase::Pending) {
+            let held = format!(
+                "Deployment {} is paused with a template that cannot be released: {refusal}. To let it roll out natively: kubectl -n {} delete rollouts.stepgate.dev {} && kubectl -n {} rollout resume deployment/{}",
+                hello.name, view.snapshot.rollout.namespace, view.snapshot.rollout.name, view.snapshot.rollout.namespace, hello.name
+            );
+            if !matches!(&view.snapshot.status.why, why if *why == refusal.to_string()) {
+                draft.notice(Reason::DeploymentHeld, held);
+            }
+        }
+        return draft.wait(Why::Refused(refusal));
+    }
+    match policy {
+        Some(policy) => begin(view, draft, policy, live),
+        None => draft.wait(Why::Recording),
+    }
+}
+
+/// Whether the Deployment rolls by itself and the live side has fewer pods than it should while the new one serves already.
+fn is_native_rollout_ahead(view: &View<'_>, live: &Side<'_>) -> bool {
+    let others = view.own_replica_sets().filter(|set| set.uid != live.replica_set.uid);
+    let serving: i32 = others.map(|set| view.side(set).ready_count()).sum();
+    serving > 0 && live.ready_count() < view.hello.replicas
+}
+
+/// Records that a release begins. Nothing is done before that record is written, except to pause a Deployment that is not: every
+/// moment counts there, and the release follows from the template alone.
+fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, live: &Side<'_>) -> Progress {
+    let hello = view.hello;
+    if !hello.paused {
+        draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
+        let open = view.services().into_iter().filter(|service| Pin::of(&service.selector) == Pin::Open).collect();
+        move_services(draft, open, &Pin::Hash(live.replica_set.hash.clone()));
+    }
+    draft.status.release = Some(Release {
+        revision: hello.revision.clone(),
+        started_at: view.now,
+        size: hello.replicas,
+        policy: policy.clone(),
+        traffic_since: None,
+        max_weight: 0,
+        rollback: None,
+    });
+    draft.status.canary = Some(pending_version(hello));
+    draft.status.step = Some(step(&policy.steps, 1));
+    draft.enter(Phase::Preparing);
+    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", hello.revision, images(hello).join(", ")));
+    draft.wait(Why::Recording)
+}
+
+/// What is known of a version that has no pods yet.
+fn pending_version(hello: &DeploymentFacts) -> crate::api::status::Version {
+    crate::api::status::Version { revision: hello.revision.clone(), images: images(hello), ..Default::default() }
+}
+
+fn images(hello: &DeploymentFacts) -> Vec<String> {
+    let containers = hello.template.pointer("/spec/containers").and_then(serde_json::Value::as_array);
+    containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,112 @@
+//! Rolling, the slow way to end a release: the Deployment rolls itself while the Services stay with the canary.
+
+use crate::api::{ROTATION, Span, policy::When, status::Release};
+
+use super::{
+    action::{Action, Rotation},
+    draft::{Draft, Progress, after},
+    gate,
+    service_split::Pin,
+    snapshot::ServiceFacts,
+    traffic::{self, Sides, establish},
+    view::{Side, View},
+    why::Why,
+};
+
+/// How long kept-alive connections to the canary's pods are given.
+const DRAIN: Span = Span::seconds(5);
+
+/// Whether the Deployment has begun to roll: it has a ReplicaSet of the new revision beside the canary's.
+pub fn has_begun(view: &View<'_>) -> bool {
+    view.successor().is_some() || !view.hello.paused
+}
+
+/// Rolls, as far as it can go now.
+pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    let Some(successor) = view.successor() else {
+        if establish(view, draft, release, 100, sides) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        if view.hello.paused {
+            draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+        }
+        return draft.wait(Why::Rolling { stage: "letting the Deployment roll itself, off the traffic path" });
+    };
+    draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
+    if view.hello.revision != release.revision && view.hello.paused {
+        return finish_held_roll(view, draft, sides, &successor);
+    }
+    let size = view.hello.replicas;
+    let old_pods = sides.live.is_some_and(|live| live.replica_set.replicas > 0);
+    if old_pods || successor.available_count(view.hello.min_ready_seconds, view.now) < size {
+        return draft.wait(Why::Rolling { stage: "waiting for the Deployment to roll itself, off the traffic path" });
+    }
+    let names = gate::pending(view, release, When::DuringSteps, &successor);
+    if !names.is_empty() {
+        return draft.wait(Why::Gates { names, until: None });
+    }
+    move_over(view, draft, release, sides.canary, &successor)
+}
+
+/// Another template came while the Deployment was rolling: it is paused between the two. With the old ReplicaSet at 0 the Deployment
+/// controller gives all pods to the new one without being unpaused (mechanics §2).
+fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, successor: &Side<'_>) -> Progress {
+    if let Some(live) = sides.live.filter(|live| live.replica_set.replicas > 0) {
+        if successor.replica_set.replicas > 0 {
+            draft.act(Action::ScaleReplicaSet { replica_set: live.replica_set.object(), replicas: 0 });
+        }
+        return draft.wait(Why::Rolling { stage: "finishing the roll before the next template's turn" });
+    }
+    if successor.available_count(view.hello.min_ready_seconds, view.now) < view.hello.replicas {
+        return draft.wait(Why::Rolling { stage: "finishing the roll before the next template's turn" });
+    }
+    match view.release().cloned() {
+        Some(release) => move_over(view, draft, &release, sides.canary, successor),
+        None => Progress::Done,
+    }
+}
+
+/// Moves the Services from the canary's pods to the Deployment's own, then removes the canary.
+///
+/// The same template usually gives the same hash, but that is never counted on: where the two differ the new one is pinned, else the
+/// Deployment's pods are told apart by the rotation label.
+fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Progress {
+    let target = if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { Pin::Hash(successor.replica_set.hash.clone()) };
+    if target == Pin::Rotation {
+        let mut unlabelled = false;
+        for pod in successor.ready().filter(|pod| !pod.labels.contains_key(ROTATION)) {
+            unlabelled = true;
+            draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::In });
+        }
+        // Labels that the canary's pods still carry from a step would keep them in.
+        for pod in canary.pods.iter().filter(|pod| pod.labels.contains_key(ROTATION)) {
+            unlabelled = true;
+            draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out });
+        }
+        if unlabelled {
+            return draft.wait(Why::Rolling { stage: "moving the Services to the Deployment's own pods" });
+        }
+    }
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    if !away.is_empty() {
+        if traffic::read_pods_first(view, draft) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        traffic::move_services(draft, away, &target);
+        return draft.wait(Why::Rolling { stage: "moving the Services to the Deployment's own pods" });
+    }
+    let services = view.unconfirmed();
+    if !services.is_empty() {
+        return draft.wait(Why::Confirming { weight: 100, services });
+    }
+    let until = after(view.now, traffic::settle(view, release).max(DRAIN));
+    let until = draft.status.step.as_mut().map_or(until, |step| *step.until.get_or_insert(until));
+    if view.now < until {
+        draft.wake(until);
+        return draft.wait(Why::Rolling { stage: "giving connections to the canary's pods time to end" });
+    }
+    for deployment in view.ours().filter(|deployment| !deployment.deleting) {
+        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
+    }
+    draft.wait(Why::Rolling { stage: "removing the canary, whose place the Deployment's own pods have taken" })
+}

@@ -1,0 +1,219 @@
+//! The way back: clients first, waiting for nothing; then the canary; then the pins.
+
+use crate::api::{
+    Span,
+    policy::OnFailure,
+    status::{HistoryEntry, Outcome, Phase, Rejected, Release, Rollback, RollbackReason, Traffic},
+};
+
+use super::{
+    action::{Action, Reason},
+    draft::{Draft, Progress, after},
+    request::Command,
+    service_split::Pin,
+    snapshot::ServiceFacts,
+    traffic::{move_services, open_all, settle},
+    view::{Side, View},
+    why::Why,
+};
+
+/// How long kept-alive connections are given after a movement that was not caused by a failure.
+const DRAIN: Span = Span::seconds(5);
+/// How many rejected revisions and ended releases are remembered.
+pub const REMEMBERED: usize = 10;
+
+impl RollbackReason {
+    /// Whether the new version is to blame, so that its revision is held from now on.
+    pub fn rejects(self) -> bool {
+        match self {
+            Self::GateFailed | Self::ReadinessLost | Self::DeadlineExceeded | Self::Aborted | Self::AdoptionFailed | Self::Found => true,
+            Self::Superseded | Self::Reverted | Self::Deleted | Self::DependencyLost => false,
+        }
+    }
+
+    /// Whether clients on kept-alive connections are worth waiting for: the version they are on is not bad.
+    fn drains(self) -> bool {
+        match self {
+            Self::Superseded | Self::Reverted | Self::Deleted | Self::DependencyLost => true,
+            Self::GateFailed | Self::ReadinessLost | Self::DeadlineExceeded | Self::Aborted | Self::AdoptionFailed | Self::Found => false,
+        }
+    }
+}
+
+/// Begins to take a release back, and does the first thing at once: the Services.
+pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress {
+    let Some(release) = &mut draft.status.release else { return Progress::Done };
+    if rollback.reason == RollbackReason::GateFailed || rollback.reason == RollbackReason::ReadinessLost {
+        draft.notices.push(super::action::Notice { reason: Reason::GateFailed, note: rollback.message.clone() });
+    }
+    draft.notices.push(super::action::Notice {
+        reason: Reason::RollbackStarted,
+        note: format!("taking revision {} back: {}", release.revision, rollback.message),
+    });
+    if rollback.reason.rejects() {
+        let rejected = &mut draft.status.rejected;
+        rejected.retain(|old| old.revision != release.revision);
+        rejected.push(Rejected { revision: release.revision.clone(), reason: rollback.message.clone(), gate: rollback.gate.clone(), at: rollback.at });
+        let surplus = rejected.len().saturating_sub(REMEMBERED);
+        rejected.drain(..surplus);
+    }
+    release.rollback = Some(rollback);
+    let release = release.clone();
+    draft.enter(Phase::RollingBack);
+    proceed(view, draft, &release, None)
+}
+
+/// Takes a release back, as far as it can go now.
+pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: Option<Command>) -> Progress {
+    let Some(rollback) = &release.rollback else { return Progress::Done };
+    let reason = rollback.message.clone();
+    draft.enter(Phase::RollingBack);
+    draft.status.traffic = Some(Traffic { desired: 0, routed: None });
+    let Some(live) = view.live() else {
+        let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
+        return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
+    };
+    if take_clients_back(view, draft, &live, &reason) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    if view.handover() {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
+        draft.notice(Reason::AdoptionCalledOff, format!("the adoption of revision {} was called off", release.revision));
+        return draft.wait(Why::TakingBack { reason });
+    }
+    if release.traffic_since.is_some() && settle_down(view, draft, release, &live) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    if keeps_canary(view, release, command) {
+        return draft.wait(Why::KeptForDebugging { reason });
+    }
+    if remove_canary(view, draft) == Progress::Waiting {
+        return draft.wait(Why::RemovingCanary { reason });
+    }
+    if open_all(view, draft) == Progress::Waiting {
+        return draft.wait(Why::RemovingCanary { reason });
+    }
+    finish(view, draft, release)
+}
+
+/// Pins every Service to the live side: one write each, in this very decision. Not where the live side has no ready pod and the canary
+/// has: clients are never moved to the worse side.
+fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Progress {
+    let target = Pin::Hash(live.replica_set.hash.clone());
+    // Once the canary is on its way out the pins may come off again, and stay off.
+    let canary_is_gone = view.ours().next().is_none() && lingering(view).is_none();
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    if away.is_empty() || canary_is_gone {
+        return Progress::Done;
+    }
+    let canary_ready = view.canary().or_else(|| view.successor()).map_or(0, |canary| canary.ready_count());
+    if live.ready_count() == 0 && canary_ready > 0 {
+        return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
+    }
+    move_services(draft, away, &target);
+    draft.wait(Why::TakingBack { reason: reason.to_owned() })
+}
+
+/// Waits until the endpoints show the live side only, and then for the time that nodes and, after a movement that no failure
+/// caused, kept-alive connections are given.
+fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
+    let confirmed_at = release.rollback.as_ref().and_then(|rollback| rollback.confirmed_at);
+    let elsewhere = |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
+    let services: Vec<String> = view.services().iter().filter(|service| elsewhere(service)).map(|service| service.name.clone()).collect();
+    if confirmed_at.is_none() && !services.is_empty() {
+        return draft.wait(Why::Confirming { weight: 0, services });
+    }
+    draft.status.traffic = Some(Traffic { desired: 0, routed: Some(0) });
+    let confirmed_at = confirmed_at.unwrap_or(view.now);
+    if let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut()) {
+        rollback.confirmed_at = Some(confirmed_at);
+    }
+    let drains = release.rollback.as_ref().is_some_and(|rollback| rollback.reason.drains());
+    let until = after(confirmed_at, settle(view, release).max(if drains { DRAIN } else { Span::default() }));
+    if view.now < until {
+        draft.wake(until);
+        return draft.wait(Why::Settling { weight: 0, until });
+    }
+    Progress::Done
+}
+
+/// Whether a pod of that uid is still there and could answer.
+fn is_served(view: &View<'_>, uid: &str) -> bool {
+    view.snapshot.pods.iter().any(|pod| pod.uid == uid && pod.serves())
+}
+
+/// `onFailure: Pause`: the canary stays, without clients, until somebody asks, the template changes or the Rollout goes.
+fn keeps_canary(view: &View<'_>, release: &Release, command: Option<Command>) -> bool {
+    release.policy.on_failure == OnFailure::Pause
+        && release.rollback.as_ref().is_some_and(|rollback| rollback.reason.rejects() && rollback.reason != RollbackReason::Aborted && !rollback.released)
+        && view.hello.revision == release.revision
+        && !view.snapshot.rollout.deleting
+        && command.is_none()
+        && view.canary_deployment().is_some()
+}
+
+/// Removes what runs the new version: our Deployment, or, where an adoption had gone too far, the adopted ReplicaSet's pods.
+fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let adopted = view.successor();
+    if let Some(adopted) = &adopted
+        && adopted.replica_set.replicas > 0
+        && view.hello.paused
+    {
+        draft.act(Action::ScaleReplicaSet { replica_set: adopted.replica_set.object(), replicas: 0 });
+    }
+    for deployment in view.ours().filter(|deployment| !deployment.deleting) {
+        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: adopted.is_some() });
+    }
+    let gone = view.ours().next().is_none() && lingering(view).is_none() && adopted.is_none_or(|adopted| adopted.pods.is_empty());
+    if gone { Progress::Done } else { Progress::Waiting }
+}
+
+/// A pod of the canary that could still take clients: its Deployment's removal reaches it last.
+pub fn lingering(view: &View<'_>) -> Option<String> {
+    let hash = view.snapshot.status.canary.as_ref().map(|canary| canary.hash.as_str()).filter(|hash| !hash.is_empty())?;
+    let own = |owner: &str| view.own_replica_sets().any(|set| set.uid == owner);
+    view.snapshot
+        .pods
+        .iter()
+        .find(|pod| {
+            !pod.deleting
+                && !pod.finished
+                && view.hello.selector.matches(&pod.labels)
+                && pod.labels.get(crate::api::POD_TEMPLATE_HASH).is_some_and(|label| label == hash)
+                && pod.owner.as_deref().is_some_and(|owner| !own(owner))
+        })
+        .map(|pod| pod.name.clone())
+}
+
+fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let Some(rollback) = &release.rollback else { return Progress::Done };
+    let outcome = match rollback.reason {
+        RollbackReason::Superseded | RollbackReason::Reverted => Outcome::Superseded,
+        _ => Outcome::RolledBack,
+    };
+    record(draft, release, outcome, &rollback.message, view);
+    draft.notice(Reason::RolledBack, format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message));
+    draft.enter(Phase::RolledBack);
+    draft.wake(view.now);
+    draft.wait(Why::RemovingCanary { reason: rollback.message.clone() })
+}
+
+/// Writes the end of a release into the history and clears what belonged to it.
+pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &str, view: &View<'_>) {
+    let status = &mut draft.status;
+    status.history.push(HistoryEntry {
+        revision: release.revision.clone(),
+        images: status.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
+        outcome,
+        started_at: release.started_at,
+        ended_at: view.now,
+        max_weight: status.release.as_ref().map_or(release.max_weight, |release| release.max_weight),
+        reason: reason.to_owned(),
+    });
+    let surplus = status.history.len().saturating_sub(REMEMBERED);
+    status.history.drain(..surplus);
+    status.release = None;
+    status.step = None;
+    status.traffic = None;
+    status.gates.clear();
+}

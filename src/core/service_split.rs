@@ -1,0 +1,152 @@
+//! How a plain Service gives a weight: by pod counts, by the rotation label, or by a pin to one side (design section 3).
+
+use crate::api::{POD_TEMPLATE_HASH, ROTATION, ROTATION_IN};
+
+use super::snapshot::Labels;
+
+/// What Stepgate's keys in a Service's selector say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// None of our keys: the selector is the owner's.
+    Open,
+    /// Pods of one `pod-template-hash` only.
+    Hash(String),
+    /// Pods that carry the rotation label only.
+    Rotation,
+}
+
+/// The selector keys that are ours.
+pub const KEYS: [&str; 2] = [POD_TEMPLATE_HASH, ROTATION];
+
+impl Pin {
+    /// The pin found in a selector. A selector with both keys counts as pinned to the hash, the narrower of the two to undo.
+    pub fn of(selector: &Labels) -> Self {
+        match (selector.get(POD_TEMPLATE_HASH), selector.get(ROTATION)) {
+            (Some(hash), _) => Self::Hash(hash.clone()),
+            (None, Some(_)) => Self::Rotation,
+            (None, None) => Self::Open,
+        }
+    }
+
+    /// The key and value that this pin puts into a selector.
+    pub fn entry(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Open => None,
+            Self::Hash(hash) => Some((POD_TEMPLATE_HASH, hash)),
+            Self::Rotation => Some((ROTATION, ROTATION_IN)),
+        }
+    }
+
+    /// The owner's selector with this pin.
+    pub fn apply(&self, selector: &Labels) -> Labels {
+        let mut pinned = owners(selector);
+        pinned.extend(self.entry().map(|(key, value)| (key.to_owned(), value.to_owned())));
+        pinned
+    }
+}
+
+/// A selector without the keys that are ours.
+pub fn owners(selector: &Labels) -> Labels {
+    selector.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// How a weight is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// Both sides behind the owner's selector; the share follows from the number of pods.
+    Counts { canary: i32 },
+    /// So many pods of each side carry the rotation label.
+    Rotation { canary: i32, stable: i32 },
+    /// All clients on the canary.
+    All,
+}
+
+impl Split {
+    /// The share of the connections that the canary gets when every pod counted on is ready, in percent, rounded.
+    pub fn share(self, stable_pods: i32) -> u8 {
+        let (canary, stable) = match self {
+            Self::Counts { canary } => (canary, stable_pods),
+            Self::Rotation { canary, stable } => (canary, stable),
+            Self::All => (1, 0),
+        };
+        percent(canary, canary + stable)
+    }
+}
+
+/// `part` of `whole`, in percent, rounded; 0 of 0 is 0.
+pub fn percent(part: i32, whole: i32) -> u8 {
+    if whole <= 0 {
+        return 0;
+    }
+    u8::try_from((i64::from(part) * 200 + i64::from(whole)) / (i64::from(whole) * 2)).unwrap_or(100)
+}
+
+/// Canary pods beside `size` stable ones that give `weight` by counts alone: `round(w*N/(100-w))`, at least 1, at most `size`.
+pub fn by_counts(weight: u8, size: i32) -> i32 {
+    let (weight, size) = (i64::from(weight.min(50)), i64::from(size));
+    let rest = 100 - weight;
+    let pods = (2 * weight * size + rest) / (2 * rest);
+    i32::try_from(pods.clamp(1, size.max(1))).unwrap_or(1)
+}
+
+/// The numbers of canary and stable pods in rotation that come nearest to `weight`, with c <= N, 1 <= m <= N and c + m >= N.
+///
+/// Of two that are equally near the one with more pods in rotation is taken, then the one with fewer canary pods.
+pub fn by_rotation(weight: u8, size: i32) -> (i32, i32) {
+    let size = size.max(1);
+    let distance = |canary: i32, stable: i32| {
+        // |c/(c+m) - w/100| as a fraction over (c+m)*100, compared by cross-multiplication.
+        let total = i64::from(canary + stable);
+        ((i64::from(canary) * 100 - i64::from(weight) * total).abs(), total)
+    };
+    let nearer = |a: (i64, i64), b: (i64, i64)| (a.0 * b.1).cmp(&(b.0 * a.1));
+    (1..=size)
+        .flat_map(|canary| ((size - canary).max(1)..=size).map(move |stable| (canary, stable)))
+        .min_by(|a, b| {
+            nearer(distance(a.0, a.1), distance(b.0, b.1)).then((b.0 + b.1).cmp(&(a.0 + a.1))).then(a.0.cmp(&b.0))
+        })
+        .unwrap_or((1, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn counts_come_as_near_as_whole_pods_allow() {
+        for (weight, size, pods) in [(25, 4, 1), (50, 4, 4), (1, 4, 1), (25, 10, 3), (20, 4, 1), (50, 1, 1), (33, 6, 3)] {
+            assert_eq!(by_counts(weight, size), pods, "{weight} % of {size}");
+        }
+    }
+
+    #[test]
+    fn rotation_takes_the_nearest_share_that_keeps_the_capacity() {
+        for (weight, size, pair) in [(75, 4, (3, 1)), (75, 3, (3, 1)), (75, 10, (9, 3)), (75, 1, (1, 1)), (25, 4, (1, 3)), (99, 4, (4, 1))] {
+            assert_eq!(by_rotation(weight, size), pair, "{weight} % of {size}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_read_back_and_leaves_the_owners_keys() {
+        let owner: Labels = [("app".to_owned(), "hello".to_owned())].into();
+        for pin in [Pin::Open, Pin::Rotation, Pin::Hash("5d4f".into())] {
+            let pinned = pin.apply(&Pin::Hash("other".into()).apply(&owner));
+            assert_eq!(Pin::of(&pinned), pin);
+            assert_eq!(owners(&pinned), owner);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rotation_never_takes_capacity_away(weight in 1u8..100, size in 1i32..60) {
+            let (canary, stable) = by_rotation(weight, size);
+            prop_assert!(canary >= 1 && stable >= 1 && canary <= size && stable <= size && canary + stable >= size);
+        }
+
+        #[test]
+        fn more_weight_never_means_fewer_canary_pods(weight in 1u8..50, size in 1i32..200) {
+            prop_assert!(by_counts(weight, size) <= by_counts(weight + 1, size));
+        }
+    }
+}

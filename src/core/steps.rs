@@ -1,0 +1,253 @@
+//! The forward movement of a release: canary, steps, bake.
+
+use crate::api::{
+    policy::When,
+    status::{Phase, Release},
+};
+
+use super::{
+    action::{Action, Reason},
+    adoption, canary,
+    draft::{Draft, Progress, after, elapsed, step},
+    gate,
+    replicas::share,
+    service_split::Pin,
+    traffic::{self, Sides, establish},
+    validate,
+    view::{Side, View},
+    why::Why,
+};
+
+/// The canary is made, dark: Services pinned first, then empty twins out of the way, then the Deployment, then its pods and gates.
+pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let Some(live) = view.live() else {
+        let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
+        return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
+    };
+    if hold_native_rollout(view, draft, release, &live) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    let Some(deployment) = view.canary_deployment() else { return make_canary(view, draft, release) };
+    let Some(canary) = view.canary() else {
+        return await_first_pods(view, draft, release);
+    };
+    if deployment.deleting {
+        return draft.wait(Why::CanaryBeingRemoved { name: deployment.name.clone() });
+    }
+    let wanted = first_size(view, release);
+    if deployment.replicas < wanted {
+        draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
+    }
+    let needed = share(gate::min_ready(&release.policy), wanted.max(deployment.replicas));
+    if canary.available_count(deployment.min_ready_seconds, view.now) < needed {
+        return traffic::await_pods(view, draft, release, &canary, needed);
+    }
+    let names = gate::pending(view, release, When::BeforeTraffic, &canary);
+    if !names.is_empty() {
+        let until = draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Gates { names, until });
+    }
+    if view.snapshot.rollout.spec.paused {
+        return draft.wait(Why::PausedBySpec { weight: 0 });
+    }
+    // Design §3: that traffic begins is on record before it does, so that a Service found pinned to the live side later is a rollback.
+    if let Some(release) = &mut draft.status.release {
+        release.traffic_since = Some(view.now);
+    }
+    draft.enter(Phase::Progressing);
+    draft.status.step = Some(step(&release.policy.steps, 1));
+    draft.wait(Why::Recording)
+}
+
+/// Where the Deployment had begun to roll by itself (no admission policy held it): paused, pinned, and the new pods taken away again,
+/// which makes the Deployment controller restore the live ones.
+fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
+    let hello = view.hello;
+    let target = Pin::Hash(live.replica_set.hash.clone());
+    if !hello.paused {
+        draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
+    }
+    let to_pin: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    if !to_pin.is_empty() {
+        let services = to_pin.iter().map(|service| service.name.clone()).collect();
+        traffic::move_services(draft, to_pin, &target);
+        return draft.wait(Why::Pinning { services });
+    }
+    if !hello.paused || !hello.observed() {
+        return draft.wait(Why::Pausing { deployment: hello.name.clone() });
+    }
+    if let Some(native) = view.successor().filter(|native| native.replica_set.replicas > 0 || !native.pods.is_empty()) {
+        // Mechanics: with the live side at 0 the Deployment controller would bring the new one back instead.
+        if native.replica_set.replicas > 0 && live.replica_set.replicas > 0 {
+            draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
+        }
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
+    }
+    if live.replica_set.replicas < hello.replicas {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
+    }
+    Progress::Done
+}
+
+fn first_size(view: &View<'_>, release: &Release) -> i32 {
+    let weight = release.policy.steps.first().map_or(100, |step| step.weight);
+    let size = view.full_size();
+    canary::size(&release.policy, weight, canary::split(&release.policy, weight, size), size)
+}
+
+fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let name = canary::name(&view.hello.name, &release.revision);
+    let unconfirmed = view.unconfirmed();
+    if !unconfirmed.is_empty() {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Pinning { services: unconfirmed });
+    }
+    // Looked at again: what was right when the release began may have changed before there is a canary to do harm.
+    if let Some(refusal) = validate::refusal(view, Some(&release.policy)) {
+        draft.refusal = Some(refusal.clone());
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Refused(refusal));
+    }
+    if let Some(other) = view.ours().next() {
+        if !other.deleting {
+            draft.act(Action::DeleteCanary { deployment: other.object(), must_own_nothing: false });
+        }
+        return draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() });
+    }
+    // Mechanics §11: after an adoption the Deployment controller would take an older twin for the new ReplicaSet and restart everything.
+    let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
+    let twins = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live && set.replicas == 0 && set.current == 0);
+    for twin in twins.filter(|set| !set.deleting) {
+        draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
+    }
+    draft.act(Action::CreateCanary { name: name.clone(), body: canary::body(view, &name, first_size(view, release)) });
+    draft.deadline(release.policy.progress_deadline, view.now);
+    draft.wait(Why::CreatingCanary { name })
+}
+
+fn await_first_pods(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let until = draft.deadline(release.policy.progress_deadline, view.now);
+    draft.wait(Why::CanaryPods { needed: first_size(view, release), trouble: None, until })
+}
+
+/// At step i: weight asked, confirmed, settled, held; then the next step.
+pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    let steps = &release.policy.steps;
+    let mut at = draft.status.step.clone().unwrap_or_else(|| step(steps, 1));
+    if moved_on(view, release, &at, sides.canary) {
+        at = step(steps, at.index + 1);
+        draft.status.step = Some(at.clone());
+    }
+    loop {
+        if establish(view, draft, release, at.weight, sides) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
+        let hold = steps.iter().find(|step| step.weight == at.weight).map(|step| step.hold).unwrap_or_default();
+        let since = *at.since.get_or_insert_with(|| {
+            draft.notice(Reason::WeightConfirmed, format!("{} % of the clients are on revision {}", at.weight, release.revision));
+            after(view.now, traffic::settle(view, release))
+        });
+        at.waiting_since = waiting_since;
+        if let Some(release) = &mut draft.status.release {
+            release.max_weight = release.max_weight.max(at.weight);
+        }
+        let over = hold_clock(view, draft, &mut at, since, hold);
+        draft.status.step = Some(at.clone());
+        if !over {
+            return Progress::Waiting;
+        }
+        let names = gate::pending(view, release, When::DuringSteps, sides.canary);
+        if !names.is_empty() {
+            let until = draft.deadline(release.policy.progress_deadline, view.now);
+            return draft.wait(Why::Gates { names, until });
+        }
+        if at.index >= at.of {
+            begin_bake(view, draft, release);
+            return Progress::Waiting;
+        }
+        at = step(steps, at.index + 1);
+        draft.status.step = Some(at.clone());
+    }
+}
+
+/// Whether the cluster is further than the status: the next step's write was made and its record lost.
+fn moved_on(view: &View<'_>, release: &Release, at: &crate::api::status::StepStatus, canary: &Side<'_>) -> bool {
+    let over = at.since.is_some() && at.until.is_some_and(|until| until <= view.now) && at.index < at.of;
+    let pin_at = |index| {
+        let weight = step(&release.policy.steps, index).weight;
+        traffic::pin(canary::split(&release.policy, weight, view.full_size()), canary)
+    };
+    over && pin_at(at.index) != pin_at(at.index + 1) && view.services().iter().any(|service| Pin::of(&service.selector) == pin_at(at.index + 1))
+}
+
+/// Runs the clock of a hold that began at `since`; false while it is not over, with the wait written down. While the
+/// Rollout is paused the clock stands still.
+fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut crate::api::status::StepStatus, since: jiff::Timestamp, hold: crate::api::Span) -> bool {
+    if view.snapshot.rollout.spec.paused {
+        at.held.get_or_insert_with(|| elapsed(since, view.now).min(hold));
+        at.until = None;
+        draft.wait(Why::PausedBySpec { weight: at.weight });
+        return false;
+    }
+    if let Some(held) = at.held.take() {
+        at.until = Some(after(view.now, crate::api::Span(hold.0.saturating_sub(held.0))));
+    }
+    let until = *at.until.get_or_insert_with(|| after(since, hold));
+    if view.now < since {
+        draft.wake(since);
+        draft.wait(Why::Settling { weight: at.weight, until: since });
+        return false;
+    }
+    if view.now < until {
+        draft.wake(until);
+        let baking = draft.status.phase == Some(Phase::Baking);
+        draft.wait(if baking { Why::Baking { until } } else { Why::Holding { weight: at.weight, until } });
+        return false;
+    }
+    true
+}
+
+fn begin_bake(view: &View<'_>, draft: &mut Draft, release: &Release) {
+    let until = after(view.now, release.policy.keep_previous);
+    draft.enter(Phase::Baking);
+    if let Some(step) = &mut draft.status.step {
+        step.since = Some(view.now);
+        step.until = Some(until);
+        step.held = None;
+    }
+    draft.wake(until);
+    draft.wait(Why::Baking { until });
+}
+
+/// 100 % on the canary, the live side warm, until `keepPrevious` is over; at once where the Rollout is being deleted.
+pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    let mut at = draft.status.step.clone().unwrap_or_else(|| step(&release.policy.steps, 1));
+    let since = *at.since.get_or_insert(view.now);
+    if !view.snapshot.rollout.deleting {
+        let over = hold_clock(view, draft, &mut at, since, release.policy.keep_previous);
+        let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
+        draft.status.step = Some(crate::api::status::StepStatus { waiting_since, ..at });
+        if !over {
+            return Progress::Waiting;
+        }
+    }
+    let mut names = gate::pending(view, release, When::DuringSteps, sides.canary);
+    names.extend(gate::pending(view, release, When::BeforePromotion, sides.canary));
+    names.dedup();
+    if !names.is_empty() {
+        let until = draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Gates { names, until });
+    }
+    draft.enter(Phase::Promoting);
+    if let Some(step) = &mut draft.status.step {
+        step.until = None;
+        step.waiting_since = None;
+    }
+    adoption::promote(view, draft, release, sides)
+}

@@ -1,0 +1,211 @@
+//! One change of weight, in its order: scale first and wait for available pods, labels, then the selectors, then the endpoints.
+
+use jiff::Timestamp;
+
+use crate::api::{ROTATION, Span, status::{Release, Traffic}};
+
+use super::{
+    action::{Action, Reason, Rotation},
+    canary,
+    draft::{Draft, Progress, elapsed},
+    gate::min_ready,
+    replicas::share,
+    service_split::{Pin, Split, percent},
+    snapshot::{PodFacts, ServiceFacts},
+    view::{Side, View, count},
+    why::Why,
+};
+
+/// How old a direct read of the pods may be for clients to be sent to the canary on the strength of it.
+const FRESH: Span = Span::seconds(2);
+/// Clients of a headless Service learn addresses from DNS, which they may keep for its usual time to live.
+const HEADLESS_SETTLE: Span = Span::seconds(30);
+
+/// The two sides of a release, while both are there.
+#[derive(Clone, Copy)]
+pub struct Sides<'a, 'b> {
+    pub canary: &'b Side<'a>,
+    pub live: Option<&'b Side<'a>>,
+}
+
+/// The pin that a split needs.
+pub fn pin(split: Split, canary: &Side<'_>) -> Pin {
+    match split {
+        Split::Counts { .. } => Pin::Open,
+        Split::Rotation { .. } => Pin::Rotation,
+        Split::All => Pin::Hash(canary.replica_set.hash.clone()),
+    }
+}
+
+/// How long to wait after a confirmed change of weight.
+pub fn settle(view: &View<'_>, release: &Release) -> Span {
+    let headless = view.services().iter().any(|service| service.headless);
+    release.policy.settle.max(if headless { HEADLESS_SETTLE } else { Span::default() })
+}
+
+/// Brings every Service to `weight`, and keeps it there: called again, it does what is missing and nothing else.
+///
+/// Done means confirmed: the endpoints of every Service are exactly the ready pods that the weight asks for.
+pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: u8, sides: Sides<'_, '_>) -> Progress {
+    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight }) };
+    let size = view.full_size();
+    let split = canary::split(&release.policy, weight, size);
+    let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
+    draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary) });
+    if deployment.replicas < wanted {
+        draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
+    }
+
+    let needed = share(min_ready(&release.policy), wanted);
+    let available = sides.canary.available_count(deployment.min_ready_seconds, view.now);
+    if available < needed {
+        if shelter(view, draft, sides) == Progress::Waiting {
+            let ready = sides.canary.ready_count();
+            draft.deadline(release.policy.progress_deadline, view.now);
+            return draft.wait(Why::Sheltering { ready, needed });
+        }
+        return await_pods(view, draft, release, sides.canary, needed);
+    }
+
+    let target = pin(split, sides.canary);
+    if let Split::Rotation { canary, stable } = split {
+        let missing: Vec<_> = chosen(view, sides, canary, stable).into_iter().filter(|pod| !pod.labels.contains_key(ROTATION)).collect();
+        if !missing.is_empty() {
+            missing.into_iter().for_each(|pod| draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::In }));
+            return draft.wait(Why::ChangingWeight { weight });
+        }
+    }
+    let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    if !to_move.is_empty() {
+        // Design §8.2: a write of ours never leaves a Service with fewer ready pods than the live side has, or than it could select.
+        let enough = enough(view, sides);
+        if to_move.iter().any(|service| count(view.selected(service, &target).iter()) < enough) {
+            return await_pods(view, draft, release, sides.canary, view.hello.replicas);
+        }
+        if read_pods_first(view, draft) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        if draft.status.step.as_ref().is_some_and(|step| step.since.is_some()) {
+            let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
+            draft.notice(Reason::SelectorContested, format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")));
+        }
+        move_services(draft, to_move, &target);
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::ChangingWeight { weight });
+    }
+    let unconfirmed = view.unconfirmed();
+    if !unconfirmed.is_empty() {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Confirming { weight, services: unconfirmed });
+    }
+    retire_labels(view, draft, split, sides);
+    Progress::Done
+}
+
+/// Makes sure that the pods were read from the API server itself a moment ago: a watch that has gone silent must not move a
+/// release forward (design §8.6).
+pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
+    if view.snapshot.pods_read_at.is_some_and(|at| elapsed(at, view.now) <= FRESH) {
+        return Progress::Done;
+    }
+    draft.act(Action::ReadPods);
+    draft.wait(Why::CanaryPods { needed: view.hello.replicas.min(1), trouble: None, until: None })
+}
+
+/// Writes a pin into Services.
+pub fn move_services(draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) {
+    for service in services {
+        draft.act(Action::PinService { service: service.object(), from: Pin::of(&service.selector), to: to.clone() });
+    }
+}
+
+/// Takes every Service to its owner's selector and the rotation label off every pod; waits while there was something to do.
+pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != Pin::Open).collect();
+    let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting).collect();
+    if pinned.is_empty() && labelled.is_empty() {
+        return Progress::Done;
+    }
+    move_services(draft, pinned, &Pin::Open);
+    labelled.into_iter().for_each(|pod| draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+    Progress::Waiting
+}
+
+/// The share of the connections that the canary gets, from the endpoints; none while a Service has no endpoint or its endpoints trail.
+pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
+    let services = view.services();
+    if services.iter().any(|service| service.endpoints.is_empty() || !view.endpoints_follow(service)) {
+        return None;
+    }
+    let of_canary = |service: &&ServiceFacts| count(service.endpoints.iter().filter(|uid| canary.pods.iter().any(|pod| pod.uid == **uid)));
+    let all = services.iter().map(|service| count(service.endpoints.iter())).sum();
+    Some(percent(services.iter().map(of_canary).sum(), all))
+}
+
+/// Ready pods below which no write of ours may leave a Service.
+fn enough(view: &View<'_>, sides: Sides<'_, '_>) -> i32 {
+    let selectable = sides.canary.ready_count() + sides.live.map_or(0, Side::ready_count);
+    view.hello.replicas.min(selectable)
+}
+
+/// The pods that carry the rotation label for a split: those that do already, then by name. Missing canary pods are made up for
+/// by stable ones, so that the capacity stays.
+fn chosen<'a>(view: &View<'a>, sides: Sides<'a, '_>, canary: i32, stable: i32) -> Vec<&'a PodFacts> {
+    let enough = enough(view, sides);
+    let mut pods = first(sides.canary, canary);
+    let stable = stable.max(enough - count(pods.iter()));
+    pods.extend(sides.live.map(|live| first(live, stable)).unwrap_or_default());
+    pods
+}
+
+fn first<'a>(side: &Side<'a>, number: i32) -> Vec<&'a PodFacts> {
+    let mut ready: Vec<&PodFacts> = side.ready().collect();
+    ready.sort_by_key(|pod| (!pod.labels.contains_key(ROTATION), &pod.name));
+    ready.truncate(usize::try_from(number).unwrap_or(0));
+    ready
+}
+
+/// Takes the rotation label off pods that the split does not count on. Only after the selectors are confirmed.
+fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split, sides: Sides<'_, '_>) {
+    let keep: Vec<&str> = match split {
+        Split::Rotation { canary, stable } => chosen(view, sides, canary, stable).into_iter().map(|pod| pod.uid.as_str()).collect(),
+        Split::Counts { .. } | Split::All => Vec::new(),
+    };
+    for pod in view.in_rotation().filter(|pod| !pod.deleting && !keep.contains(&pod.uid.as_str())) {
+        draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out });
+    }
+}
+
+/// Where canary pods were lost and the Services, as they are pinned now, select fewer ready pods than they should: lets both sides
+/// serve until replacements are there. This is not a rollback, and is not taken for one: the pin is removed, not set to the live side.
+fn shelter(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>) -> Progress {
+    let enough = enough(view, sides);
+    let thin = |service: &&ServiceFacts| {
+        let pin = Pin::of(&service.selector);
+        let on_canary = pin == Pin::Rotation || pin == Pin::Hash(sides.canary.replica_set.hash.clone());
+        on_canary && count(view.selected(service, &pin).iter()) < enough
+    };
+    let services: Vec<&ServiceFacts> = view.services().into_iter().filter(thin).collect();
+    let live_ready = sides.live.map_or(0, Side::ready_count);
+    if services.is_empty() || live_ready == 0 {
+        let sheltered = view.services().iter().any(|service| Pin::of(&service.selector) == Pin::Open);
+        let needs_more = draft.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.weight > 50);
+        return if sheltered && needs_more { Progress::Waiting } else { Progress::Done };
+    }
+    move_services(draft, services, &Pin::Open);
+    Progress::Waiting
+}
+
+/// Waits for canary pods, and says what keeps them.
+pub fn await_pods(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, needed: i32) -> Progress {
+    let until: Option<Timestamp> = draft.deadline(release.policy.progress_deadline, view.now);
+    if let Some(deployment) = view.canary_deployment()
+        && deployment.min_ready_seconds > 0
+        && canary.ready_count() > canary.available_count(deployment.min_ready_seconds, view.now)
+    {
+        // Nothing changes in the cluster when a pod becomes available: look again once a second.
+        draft.wake(super::draft::after(view.now, Span::seconds(1)));
+    }
+    let trouble = canary.pods.iter().find_map(|pod| pod.trouble.as_ref().map(|trouble| format!("pod {}: {trouble}", pod.name)));
+    draft.wait(Why::CanaryPods { needed, trouble, until })
+}

@@ -1,0 +1,189 @@
+//! Why a Rollout stands where it stands: data first, turned into a sentence in one place.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::validate::Refusal;
+
+/// What a Rollout waits for, or why it rests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// One version serves, nothing is to be done.
+    Serving { revision: String },
+    /// The owner's Deployment is in a roll-out of its own.
+    NativeRollout { deployment: String },
+    /// That roll-out is stuck past its own deadline.
+    NativeRolloutStuck { deployment: String },
+    /// The Deployment's pods of the live version cannot be found.
+    LiveVersionGone { deployment: String, hash: String },
+    /// Something only the cluster can tell is wrong.
+    Refused(Refusal),
+    /// The release or the record of it is being written down.
+    Recording,
+    /// The Deployment is to be paused before anything else.
+    Pausing { deployment: String },
+    /// A roll-out of the Deployment's own had begun and is being undone.
+    Restoring { deployment: String },
+    /// Services are being pinned to the live side.
+    Pinning { services: Vec<String> },
+    /// The canary is being made.
+    CreatingCanary { name: String },
+    /// An object of that name is being removed first.
+    CanaryBeingRemoved { name: String },
+    /// Canary pods are awaited.
+    CanaryPods { needed: i32, trouble: Option<String>, until: Option<Timestamp> },
+    /// Gates are awaited.
+    Gates { names: Vec<String>, until: Option<Timestamp> },
+    /// A change of weight is being made.
+    ChangingWeight { weight: u8 },
+    /// A change of weight is awaited in the endpoints.
+    Confirming { weight: u8, services: Vec<String> },
+    /// A confirmed change of weight is given time to reach every node.
+    Settling { weight: u8, until: Timestamp },
+    /// The step is held.
+    Holding { weight: u8, until: Timestamp },
+    /// `spec.paused`.
+    PausedBySpec { weight: u8 },
+    /// Fewer canary pods are ready than the step needs, and that is not the version's fault: both sides serve meanwhile.
+    Sheltering { ready: i32, needed: i32 },
+    /// 100 % on the canary, the previous version warm.
+    Baking { until: Timestamp },
+    /// Preconditions of the adoption.
+    AdoptionAwaits(AdoptionWait),
+    /// The adoption is under way.
+    Adopting { stage: &'static str },
+    /// The Deployment rolls itself, off the traffic path.
+    Rolling { stage: &'static str },
+    /// Clients are being taken back.
+    TakingBack { reason: String },
+    /// Both sides are bad, so nothing is moved.
+    BothSidesBad { reason: String },
+    /// Clients are back; the canary is being removed.
+    RemovingCanary { reason: String },
+    /// The canary is kept, dark, for debugging.
+    KeptForDebugging { reason: String },
+    /// The pending template was rejected.
+    Held { revision: String, reason: String },
+    /// The Rollout is being deleted.
+    Deleting,
+    /// The Deployment or its namespace is going away.
+    WorkloadGoing { deployment: String },
+}
+
+/// What an adoption waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionWait {
+    DeploymentObserved,
+    SameSize,
+    StableAvailable,
+    CanaryAvailable,
+    ServicesPinned,
+}
+
+impl fmt::Display for AdoptionWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeploymentObserved => "the Deployment controller to see the Deployment as it is now",
+            Self::SameSize => "both versions to have the same number of pods",
+            Self::StableAvailable => "all pods of the old version to be available",
+            Self::CanaryAvailable => "all pods of the new version to be available",
+            Self::ServicesPinned => "the Services to be pinned to the new version",
+        })
+    }
+}
+
+impl Why {
+    /// Whether a person has to do something for this to end.
+    pub fn needs_a_person(&self) -> bool {
+        matches!(
+            self,
+            Self::NativeRolloutStuck { .. } | Self::Refused(_) | Self::PausedBySpec { .. } | Self::KeptForDebugging { .. } | Self::Held { .. } | Self::BothSidesBad { .. }
+        )
+    }
+}
+
+/// ` (until TIME)`, or nothing.
+struct Until<'a>(&'a Option<Timestamp>);
+
+impl fmt::Display for Until<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |until| write!(f, ", until {} at the latest", second(until)))
+    }
+}
+
+/// A time to the second: `2026-11-21T10:00:00Z`.
+fn second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serving { revision } => write!(f, "revision {revision} serves all clients"),
+            Self::NativeRollout { deployment } => write!(f, "waiting for Deployment {deployment} to finish the roll-out it is in; its result becomes the live version"),
+            Self::NativeRolloutStuck { deployment } => write!(
+                f,
+                "the roll-out that Deployment {deployment} is in has exceeded its progress deadline; undo it with `kubectl rollout undo deployment/{deployment}`"
+            ),
+            Self::LiveVersionGone { deployment, hash } => {
+                write!(f, "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out")
+            }
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Recording => f.write_str("writing down what begins"),
+            Self::Pausing { deployment } => write!(f, "pausing Deployment {deployment} before its new template takes effect"),
+            Self::Restoring { deployment } => write!(f, "taking back the roll-out that Deployment {deployment} had begun by itself"),
+            Self::Pinning { services } => write!(f, "pinning {} to the live version", Names("Service", services)),
+            Self::CreatingCanary { name } => write!(f, "creating Deployment {name}"),
+            Self::CanaryBeingRemoved { name } => write!(f, "waiting for the removal of an earlier Deployment {name}"),
+            Self::CanaryPods { needed, trouble, until } => {
+                write!(f, "waiting for {needed} canary {} to be available{}", if *needed == 1 { "pod" } else { "pods" }, Until(until))?;
+                trouble.as_ref().map_or(Ok(()), |trouble| write!(f, ": {trouble}"))
+            }
+            Self::Gates { names, until } => write!(f, "waiting for {} to pass{}", Names("gate", names), Until(until)),
+            Self::ChangingWeight { weight } => write!(f, "moving to {weight} %"),
+            Self::Confirming { weight, services } => write!(f, "waiting for the endpoints of {} to show {weight} %", Names("Service", services)),
+            Self::Settling { weight, until } => write!(f, "{weight} % is confirmed; giving every node until {} to follow", second(*until)),
+            Self::Holding { weight, until } => write!(f, "holding {weight} % until {}", second(*until)),
+            Self::PausedBySpec { weight } => write!(f, "paused at {weight} % by spec.paused; set it to false to go on"),
+            Self::Sheltering { ready, needed } => {
+                write!(f, "{ready} of {needed} canary pods are ready, so the old version takes clients too until replacements are ready")
+            }
+            Self::Baking { until } => write!(f, "all clients are on the new version; the previous one is kept warm until {}", second(*until)),
+            Self::AdoptionAwaits(wait) => write!(f, "waiting for {wait} before the new pods are handed over"),
+            Self::Adopting { stage } | Self::Rolling { stage } => f.write_str(stage),
+            Self::TakingBack { reason } => write!(f, "taking clients back to the old version: {reason}"),
+            Self::BothSidesBad { reason } => write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are"),
+            Self::RemovingCanary { reason } => write!(f, "clients are back on the old version ({reason}); removing the canary"),
+            Self::KeptForDebugging { reason } => {
+                write!(f, "clients are back on the old version ({reason}); the canary is kept without clients until a Retry or Abort request")
+            }
+            Self::Held { revision, reason } => {
+                write!(f, "revision {revision} was taken back ({reason}) and is held; change the template, or send a Retry request for it")
+            }
+            Self::Deleting => f.write_str("giving everything back before the Rollout is deleted"),
+            Self::WorkloadGoing { deployment } => write!(f, "Deployment {deployment} is being deleted"),
+        }
+    }
+}
+
+/// `Service a`, or `Services a, b`.
+pub struct Names<'a>(pub &'a str, pub &'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{} {}", self.0, if self.1.len() == 1 { "" } else { "s" }, self.1.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_what_is_awaited_and_until_when() {
+        let until = "2026-11-21T10:00:00.5Z".parse().ok();
+        let why = Why::CanaryPods { needed: 4, trouble: Some("ImagePullBackOff".into()), until };
+        assert_eq!(why.to_string(), "waiting for 4 canary pods to be available, until 2026-11-21T10:00:00Z at the latest: ImagePullBackOff");
+    }
+}

@@ -1,0 +1,149 @@
+//! The probes of one Rollout: a task each, with a clock of its own; they only wake the decision.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use reqwest::Client;
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    api::policy::HttpGate,
+    core::{
+        gate::{Probe, Target},
+        snapshot::ProbeFacts,
+    },
+};
+
+use super::http::{Answer, is_expected, probe};
+
+/// A gate on a pod.
+pub type Key = (String, String);
+
+/// What one probe saw.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub key: Key,
+    pub outcome: Outcome,
+    pub at: Timestamp,
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed(String),
+    Failed(String),
+    /// Neither: a pod of the live side did not answer either.
+    Unknown(String),
+}
+
+/// The probes that run, and what they have seen.
+#[derive(Debug, Default)]
+pub struct Probes {
+    running: BTreeMap<Key, Running>,
+    facts: BTreeMap<Key, ProbeFacts>,
+}
+
+#[derive(Debug)]
+struct Running {
+    http: HttpGate,
+    target: Target,
+    control: tokio::sync::watch::Sender<Option<Target>>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a probe's task needs.
+#[derive(Clone)]
+pub struct Prober {
+    pub client: Client,
+    pub clock: super::super::controller::clock::Clock,
+    pub sender: mpsc::Sender<(Arc<str>, Seen)>,
+    /// Name of the Rollout, sent back with what was seen.
+    pub rollout: Arc<str>,
+}
+
+impl Probes {
+    /// Runs exactly these probes: starts what is missing, ends what is no longer wanted, and leaves the clocks of the others alone.
+    pub fn sync(&mut self, wanted: &[Probe], prober: &Prober) {
+        let key = |probe: &Probe| (probe.gate.clone(), probe.pod.uid.clone());
+        let keys: BTreeMap<Key, &Probe> = wanted.iter().map(|probe| (key(probe), probe)).collect();
+        self.running.retain(|key, running| keys.get(key).is_some_and(|probe| probe.http == running.http && probe.pod == running.target));
+        self.facts.retain(|key, _| keys.contains_key(key));
+        for (key, probe) in keys {
+            match self.running.get(&key) {
+                Some(running) => {
+                    running.control.send_if_modified(|control| std::mem::replace(control, probe.control.clone()) != probe.control);
+                }
+                None => {
+                    let (control, watched) = tokio::sync::watch::channel(probe.control.clone());
+                    let task = tokio::spawn(run(prober.clone(), key.clone(), probe.http.clone(), probe.pod.clone(), watched)).abort_handle();
+                    self.running.insert(key, Running { http: probe.http.clone(), target: probe.pod.clone(), control, task });
+                }
+            }
+        }
+    }
+
+    /// What the probes have seen.
+    pub fn facts(&self) -> &BTreeMap<Key, ProbeFacts> {
+        &self.facts
+    }
+
+    /// Counts what a probe saw; nothing if it is no longer wanted.
+    pub fn record(&mut self, seen: Seen) {
+        if !self.running.contains_key(&seen.key) {
+            return;
+        }
+        let facts = self.facts.entry(seen.key).or_insert_with(|| ProbeFacts { successes: 0, failures: 0, last: String::new(), unknown: None, failing_since: None });
+        match seen.outcome {
+            Outcome::Passed(last) => *facts = ProbeFacts { successes: facts.successes.saturating_add(1), failures: 0, last, unknown: None, failing_since: None },
+            Outcome::Failed(last) => {
+                let failing_since = facts.failing_since.or(Some(seen.at));
+                *facts = ProbeFacts { successes: 0, failures: facts.failures.saturating_add(1), last, unknown: None, failing_since };
+            }
+            Outcome::Unknown(reason) => {
+                facts.successes = 0;
+                facts.unknown = Some(reason);
+            }
+        }
+    }
+}
+
+/// Probes once a period: at even distances, and never two at a time; a tick that is missed because an answer took longer is left out.
+async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: tokio::sync::watch::Receiver<Option<Target>>) {
+    let mut ticks = interval_at(Instant::now(), http.period.0);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let outcome = match probe(&prober.client, &http, &target).await {
+            Answer::Status(status) if is_expected(&http.expect_status, status) => Outcome::Passed(status.to_string()),
+            Answer::Status(status) => Outcome::Failed(format!("status {status}")),
+            Answer::None(reason) => {
+                let control = control.borrow().clone();
+                without_answer(&prober.client, &http, control, reason).await
+            }
+        };
+        let seen = Seen { key: key.clone(), outcome, at: prober.clock.now() };
+        if prober.sender.send((Arc::clone(&prober.rollout), seen)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// No answer at all: the same is asked of a pod of the live side. No answer there either means that the way is blocked, which says
+/// nothing of the new version (design, corner rules).
+async fn without_answer(client: &Client, http: &HttpGate, control: Option<Target>, reason: String) -> Outcome {
+    let Some(control) = control else { return Outcome::Failed(reason) };
+    match probe(client, http, &control).await {
+        Answer::Status(_) => Outcome::Failed(reason),
+        Answer::None(_) => Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name)),
+    }
+}
