@@ -1,6 +1,9 @@
 //! `stepgate install`: everything the cluster needs, as YAML for one `kubectl apply -f -`. Nothing is sent from here.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use super::crds;
 
@@ -77,7 +80,7 @@ pub fn render(args: &InstallArgs) -> anyhow::Result<String> {
     let (policies, left_out): (Vec<_>, Vec<_>) =
         ADMISSION.iter().filter(|_| !without_policies).partition(|policy| policy.since <= *kube_version);
 
-    let mut parts = vec![header(*kube_version, &left_out)];
+    let mut parts = vec![header(*kube_version, &left_out)?];
     if !without_namespace {
         parts.push(NAMESPACE.to_owned());
     }
@@ -91,15 +94,15 @@ pub fn render(args: &InstallArgs) -> anyhow::Result<String> {
     Ok(parts.join("---\n").replace(WRITTEN_FOR, &namespace.0))
 }
 
-fn header(kube_version: KubeVersion, left_out: &[&AdmissionPolicy]) -> String {
+fn header(kube_version: KubeVersion, left_out: &[&AdmissionPolicy]) -> anyhow::Result<String> {
     let mut text = format!(
         "# Stepgate {}: stepgate install | kubectl apply -f -\n# Then, for policies to refer to: stepgate presets | kubectl apply -f -\n",
         env!("CARGO_PKG_VERSION"),
     );
     for policy in left_out {
-        text += &format!("# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.\n", policy.name, policy.since);
+        writeln!(text, "# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.", policy.name, policy.since)?;
     }
-    text
+    Ok(text)
 }
 
 /// Puts a value into the line that ends with `# MARK`.
