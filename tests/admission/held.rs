@@ -11,7 +11,7 @@ fn the_warning_names_the_rollout_the_step_and_the_way_out() {
     world.in_release();
     let again = world.user.feed(WHOLE[1].1, &deployment("hello", V2).to_string());
     let expected = format!(
-        "Deployment hello is held (spec.paused) by Stepgate Rollout hello: revision 2222222222 is at step 1/2 (50 %). \
+        "Deployment hello is held (spec.paused) by Stepgate Rollout hello: revision 2222222222 is being released: Progressing, step 1/2 (50 %). \
          Follow it: kubectl -n {ns} get rollouts.stepgate.dev hello -o wide -w. \
          Let go of the Deployment: kubectl -n {ns} delete rollouts.stepgate.dev hello",
         ns = world.namespace,
