@@ -222,6 +222,18 @@ mod tests {
         assert_eq!(text.matches("system:serviceaccount:delivery:stepgate").count(), 4);
     }
 
+    // design §5
+    #[test]
+    fn a_policy_with_parameters_fails_open_one_without_fails_closed_and_all_can_be_opted_out_of() {
+        let (_, objects) = installed(&[]);
+        for policy in objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("AdmissionPolicy")) {
+            let (name, spec) = (&policy["metadata"]["name"], &policy["spec"]);
+            assert_eq!(spec["failurePolicy"], if spec["paramKind"].is_null() { "Fail" } else { "Ignore" }, "{name}");
+            let out = serde_json::json!([{ "key": "stepgate.dev/admission", "operator": "NotIn", "values": ["disabled"] }]);
+            assert_eq!(spec["matchConstraints"]["namespaceSelector"]["matchExpressions"], out, "{name}");
+        }
+    }
+
     #[test]
     fn image_and_replicas_are_those_asked_for() {
         let (_, objects) = installed(&["--image", "registry.example/stepgate:1", "--replicas", "1"]);
