@@ -292,11 +292,14 @@ impl Batch {
                 }
                 Err(error) => {
                     log_failure(&rollout, action, &error);
-                    if matches!(error, CallError::Conflict) {
-                        done.written.extend(calls.read_again(action).await);
-                    }
+                    let conflict = matches!(error, CallError::Conflict);
                     done.failure = Some(error);
-                    return done;
+                    if conflict {
+                        done.written.extend(calls.read_again(action).await);
+                        return done;
+                    }
+                    // What keeps failing must not keep the status from being told.
+                    break;
                 }
             }
         }

@@ -185,6 +185,11 @@ fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &
 fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
     rollback::record(draft, release, Outcome::Promoted, "", view);
     let version = successor.version();
+    let canary = super::canary::name(&view.hello.name, &release.revision);
+    if successor.replica_set.name.starts_with(&canary) {
+        let note = format!("ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted", successor.replica_set.name, version.replicas, view.hello.name);
+        draft.notice(Reason::Adopted, note);
+    }
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;

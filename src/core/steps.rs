@@ -12,7 +12,7 @@ use super::{
     action::{Action, Reason},
     adoption, canary,
     draft::{Draft, Progress, after, elapsed, step},
-    gate,
+    gate, native,
     replicas::share,
     service_split::Pin,
     traffic::{self, Sides, establish},
@@ -62,36 +62,23 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     draft.wait(Why::Recording)
 }
 
-/// Where the Deployment had begun to roll by itself (no admission policy held it): paused, pinned, and the new pods taken away again,
-/// which makes the Deployment controller restore the live ones.
+/// Pins the Services to the live side and makes sure that the Deployment does not roll by itself.
 fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
-    let hello = view.hello;
     let target = Pin::Hash(live.replica_set.hash.clone());
-    if !hello.paused {
-        draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
-    }
     let to_pin: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
     if !to_pin.is_empty() {
+        if !view.hello.paused {
+            draft.act(Action::SetPaused { deployment: view.hello.object(), paused: true });
+        }
         let services = to_pin.iter().map(|service| service.name.clone()).collect();
         traffic::move_services(draft, to_pin, &target);
         return draft.wait(Why::Pinning { services });
     }
-    if !hello.paused || !hello.observed() {
-        return draft.wait(Why::Pausing { deployment: hello.name.clone() });
-    }
-    if let Some(native) = view.successor().filter(|native| native.replica_set.replicas > 0 || !native.pods.is_empty()) {
-        // Mechanics: with the live side at 0 the Deployment controller would bring the new one back instead.
-        if native.replica_set.replicas > 0 && live.replica_set.replicas > 0 {
-            draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
-        }
+    let stopped = native::stop(view, draft, Some(live));
+    if stopped == Progress::Waiting {
         draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
     }
-    if live.replica_set.replicas < hello.replicas {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
-    }
-    Progress::Done
+    stopped
 }
 
 fn first_size(view: &View<'_>, release: &Release) -> i32 {

@@ -85,7 +85,8 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         if read_pods_first(view, draft) == Progress::Waiting {
             return Progress::Waiting;
         }
-        if draft.status.step.as_ref().is_some_and(|step| step.since.is_some()) {
+        // Held and waiting for nothing, yet not as it was: somebody else wrote it. (After a shelter the clock of the wait still runs.)
+        if view.snapshot.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
             draft.notice(Reason::SelectorContested, format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")));
         }
@@ -109,7 +110,7 @@ pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
         return Progress::Done;
     }
     draft.act(Action::ReadPods);
-    draft.wait(Why::CanaryPods { needed: view.hello.replicas.min(1), trouble: None, until: None })
+    draft.wait(Why::Verifying)
 }
 
 /// Writes a pin into Services.
