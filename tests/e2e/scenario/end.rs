@@ -17,16 +17,17 @@ impl Scenario {
     /// asserts that again, ends the controller, and deletes the namespace.
     pub async fn finish(mut self) {
         let phase = self.status().phase;
-        let is_paused = self.paused();
         if !matches!(phase, None | Some(Phase::Healthy | Phase::RolledBack | Phase::Pending)) {
             panic!("the scenario ends in phase {phase:?}");
         }
-        self.assert_nothing_left(is_paused && phase == Some(Phase::RolledBack), "at rest").await;
+        // A template that does not serve stays held, also when the Rollout has been deleted.
+        let held = matches!(phase, None | Some(Phase::RolledBack));
+        self.assert_nothing_left(held, "at rest").await;
         self.stop_clients().await;
         if self.exists(Kind::Rollout, HELLO) {
             self.delete_rollout().await;
             self.wait_until("the Rollout to be gone", |world| world.get(Kind::Rollout, HELLO).is_none()).await;
-            self.assert_nothing_left(phase == Some(Phase::RolledBack), "after the deletion of the Rollout").await;
+            self.assert_nothing_left(held, "after the deletion of the Rollout").await;
         }
         let ended = self.sigterm().await;
         assert!(ended.success(), "the controller ended with {ended} after SIGTERM");
@@ -84,11 +85,6 @@ impl Scenario {
             assert!(time::Instant::now() < limit, "{when} there is still:\n  {}", found.join("\n  "));
             time::sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    fn paused(&self) -> bool {
-        let timeline = self.timeline.borrow();
-        timeline.now.get(Kind::Deployment, HELLO).is_some_and(|deployment| deployment.pointer("/spec/paused") == Some(&Value::Bool(true)))
     }
 
     fn print_counts(&self) {
