@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::api::{
+    policy::OnFailure,
     rollout::{Request, RequestAction},
     status::{Outcome, Phase},
 };
@@ -282,7 +283,14 @@ fn every_preset_releases_what_is_good_and_takes_back_what_is_not() {
         model.run_fast(|model| model.phase() == Phase::Baking);
         let canary: Vec<String> = model.pods_of("hello:v3").iter().map(|pod| pod.uid.clone()).collect();
         model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        model.control(Crash::Never);
+        assert_eq!(model.phase(), Phase::RollingBack, "{name}");
+        if model.policy.on_failure == OnFailure::Pause {
+            model.run(|model| model.status().why.contains("kept without clients"));
+            request(&mut model, RequestAction::Abort);
+        }
         model.run_to(Phase::RolledBack);
         assert_eq!(outcome(&model), Some(Outcome::RolledBack), "{name}");
+        model.assert_clean();
     }
 }
