@@ -189,8 +189,11 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     };
     record(draft, release, outcome, &rollback.message, view);
     draft.notice(Reason::RolledBack, format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message));
-    draft.enter(Phase::RolledBack);
     draft.wake(view.now);
+    if rollback.reason.rejects() && view.hello.revision == release.revision {
+        draft.enter(Phase::RolledBack);
+        return draft.wait(Why::Held { revision: release.revision.clone(), reason: rollback.message.clone() });
+    }
     draft.wait(Why::RemovingCanary { reason: rollback.message.clone() })
 }
 
