@@ -3,6 +3,8 @@
 //! Expects Stepgate to be installed on the cluster of the current kubeconfig, and the images of the test cluster; `examples/hello/run`
 //! sees to both.
 
+#![allow(clippy::disallowed_methods, reason = "a walk-through has a clock")]
+
 use std::{
     collections::BTreeMap,
     io::Write as _,
@@ -122,7 +124,7 @@ async fn pods(client: &Client) -> anyhow::Result<Vec<String>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let list = pods.list(&ListParams::default()).await?;
     let alive = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    Ok(alive.map(|pod| pod.name_any()).collect())
+    Ok(alive.map(ResourceExt::name_any).collect())
 }
 
 /// Tells the pods of v3 to fail, by the control port of the test application.
@@ -143,7 +145,7 @@ async fn follow(rollouts: &Api<Rollout>, story: &mut Story, mut load: Option<&mu
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         let status = rollouts.get(HELLO).await?.status.unwrap_or_default();
-        let report = load.as_deref_mut().map(|load| load.report());
+        let report = load.as_deref_mut().map(Load::report);
         story.tell(&status, report);
         if end(&status) {
             return Ok(());

@@ -68,7 +68,7 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),
         (_, Phase::Promoting) => Err("the release is being made permanent already".into()),
         (_, Phase::Preparing) => Err("no gate has passed yet: the release is still being prepared".into()),
-        (RequestAction::Promote, Phase::Baking) | (RequestAction::PromoteFull, Phase::Baking) => {
+        (RequestAction::Promote | RequestAction::PromoteFull, Phase::Baking) => {
             Ok((Command::Promote, "the previous version is not kept warm any longer"))
         }
         (RequestAction::Promote, _) => match &status.step {

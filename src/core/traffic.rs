@@ -126,7 +126,7 @@ pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
         return Progress::Done;
     }
     move_services(draft, pinned, &Pin::Open);
-    labelled.into_iter().for_each(|pod| draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+    draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
     Progress::Waiting
 }
 
