@@ -17,9 +17,8 @@ impl Scenario {
     /// asserts that again, ends the controller, and deletes the namespace.
     pub async fn finish(mut self) {
         let phase = self.status().phase;
-        if !matches!(phase, None | Some(Phase::Healthy | Phase::RolledBack | Phase::Pending)) {
-            panic!("the scenario ends in phase {phase:?}");
-        }
+        let at_rest = matches!(phase, None | Some(Phase::Healthy | Phase::RolledBack | Phase::Pending));
+        assert!(at_rest, "the scenario ends in phase {phase:?}");
         // A template that does not serve stays held, also when the Rollout has been deleted.
         let held = matches!(phase, None | Some(Phase::RolledBack));
         self.assert_nothing_left(held, "at rest").await;
@@ -96,7 +95,13 @@ impl Scenario {
 
     fn describe(&mut self) -> String {
         let status = self.status();
-        let events = ["get", "events", "--sort-by=.metadata.creationTimestamp", "-o", "custom-columns=T:.lastTimestamp,E:.eventTime,R:.reason,O:.regarding.name,O2:.involvedObject.name,M:.note,M2:.message"];
+        let events = [
+            "get",
+            "events",
+            "--sort-by=.metadata.creationTimestamp",
+            "-o",
+            "custom-columns=T:.lastTimestamp,E:.eventTime,R:.reason,O:.regarding.name,O2:.involvedObject.name,M:.note,M2:.message",
+        ];
         let events = self.cluster.kubectl(&self.namespace, &events, "").unwrap_or_else(|error| error);
         let events: Vec<&str> = events.lines().collect();
         let clients = self.load.as_mut().map(|load| load.report().to_string()).unwrap_or_default();

@@ -1,10 +1,16 @@
 //! What users, tools, pods and fate do in a scenario, and how it waits.
 
-use std::{collections::BTreeMap, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::{DeleteParams, Patch, PatchParams}};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use stepgate::{
     api::{POD_TEMPLATE_HASH, Rollout, RolloutStatus, rollout::RequestAction, status::Phase},
@@ -168,7 +174,9 @@ impl Scenario {
 
     /// Waits until the version with this image is live and nothing is being released.
     pub async fn wait_for_healthy(&mut self, image: &str) -> RolloutStatus {
-        let live = |status: &RolloutStatus| status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image));
+        let live = |status: &RolloutStatus| {
+            status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image))
+        };
         self.wait_for(&format!("{image} to be live"), live).await
     }
 
