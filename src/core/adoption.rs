@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    roll, rollback,
+    roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionWait, Why},
@@ -39,6 +39,9 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
             return roll_instead(view, draft, wait);
         }
         return draft.wait(Why::AdoptionAwaits(wait));
+    }
+    if steps::remove_twins(view, draft, release) == Progress::Waiting {
+        return Progress::Waiting;
     }
     hand_over(view, draft, release, sides.canary)
 }

@@ -106,20 +106,27 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         }
         return draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() });
     }
-    // Mechanics §11: after an adoption the Deployment controller would take an older twin for the new ReplicaSet and restart everything.
-    let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-    let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live).collect();
-    if twins.iter().any(|twin| twin.replicas > 0 || twin.current > 0) {
-        // A roll-out that had begun by itself: until its pods are gone, what they run could be taken for an adopted canary.
+    if remove_twins(view, draft, release) == Progress::Waiting {
         draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
-    }
-    for twin in twins.into_iter().filter(|set| !set.deleting) {
-        draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
+        return Progress::Waiting;
     }
     draft.act(Action::CreateCanary { name: name.clone(), body: canary::body(view, &name, first_size(view, release)) });
     draft.deadline(release.policy.progress_deadline, view.now);
     draft.wait(Why::CreatingCanary { name })
+}
+
+/// Removes the ReplicaSets that the Deployment has for the new template already, empty ones by now: after an adoption the Deployment
+/// controller would take such an older twin for the new ReplicaSet and restart everything (mechanics §11).
+pub fn remove_twins(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
+    let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live).collect();
+    if twins.is_empty() {
+        return Progress::Done;
+    }
+    for twin in twins.iter().filter(|set| !set.deleting && set.replicas == 0 && set.current == 0) {
+        draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
+    }
+    draft.wait(Why::Restoring { deployment: view.hello.name.clone() })
 }
 
 fn await_first_pods(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
