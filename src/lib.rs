@@ -1,6 +1,24 @@
+//! Stepgate moves the clients of a Kubernetes Service from one version of a Deployment to the next, a step at a time, and takes them
+//! back by itself the moment the new version misbehaves.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`api`] | the kinds: what a user writes, what Stepgate reports. No logic |
+//! | [`core`] | the decisions, pure: [`core::decide::decide`] from everything that was observed and the time |
+//! | [`gate`] | gate runners: I/O that turns the world into observations |
+//! | [`controller`] | the shell: watches become facts, decisions become API calls |
+//! | [`serve`] | health and metrics, over HTTP |
+//! | [`cli`] | one file a command |
+//! | `sim` | an embedded cluster for tests, demo and simulation (feature `sim`) |
+//!
+//! Three laws: decide purely, act idempotently; every wait names what it waits for and until when; when data is missing or stale, hold,
+//! never advance.
+
 pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod core;
 pub mod gate;
 pub mod serve;
+#[cfg(feature = "sim")]
+pub mod sim;

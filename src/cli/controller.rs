@@ -111,7 +111,9 @@ fn lease(leader_elect: Option<bool>, namespace: Option<String>) -> anyhow::Resul
 async fn listener(address: Option<&str>) -> anyhow::Result<Option<TcpListener>> {
     match address {
         Some("") => Ok(None),
-        Some(address) => Ok(Some(TcpListener::bind(address).await.with_context(|| format!("--health-addr {address} cannot be listened on"))?)),
+        Some(address) => {
+            Ok(Some(TcpListener::bind(address).await.with_context(|| format!("--health-addr {address} cannot be listened on"))?))
+        }
         None => match TcpListener::bind(HEALTH).await {
             Ok(listener) => Ok(Some(listener)),
             Err(error) => {

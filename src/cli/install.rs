@@ -1,6 +1,9 @@
 //! `stepgate install`: everything the cluster needs, as YAML for one `kubectl apply -f -`. Nothing is sent from here.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use super::crds;
 
@@ -77,7 +80,7 @@ pub fn render(args: &InstallArgs) -> anyhow::Result<String> {
     let (policies, left_out): (Vec<_>, Vec<_>) =
         ADMISSION.iter().filter(|_| !without_policies).partition(|policy| policy.since <= *kube_version);
 
-    let mut parts = vec![header(*kube_version, &left_out)];
+    let mut parts = vec![header(*kube_version, &left_out)?];
     if !without_namespace {
         parts.push(NAMESPACE.to_owned());
     }
@@ -91,15 +94,15 @@ pub fn render(args: &InstallArgs) -> anyhow::Result<String> {
     Ok(parts.join("---\n").replace(WRITTEN_FOR, &namespace.0))
 }
 
-fn header(kube_version: KubeVersion, left_out: &[&AdmissionPolicy]) -> String {
+fn header(kube_version: KubeVersion, left_out: &[&AdmissionPolicy]) -> anyhow::Result<String> {
     let mut text = format!(
         "# Stepgate {}: stepgate install | kubectl apply -f -\n# Then, for policies to refer to: stepgate presets | kubectl apply -f -\n",
         env!("CARGO_PKG_VERSION"),
     );
     for policy in left_out {
-        text += &format!("# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.\n", policy.name, policy.since);
+        writeln!(text, "# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.", policy.name, policy.since)?;
     }
-    text
+    Ok(text)
 }
 
 /// Puts a value into the line that ends with `# MARK`.
@@ -217,6 +220,18 @@ mod tests {
         let (text, _) = installed(&["--namespace", "delivery"]);
         assert!(!text.contains(WRITTEN_FOR));
         assert_eq!(text.matches("system:serviceaccount:delivery:stepgate").count(), 4);
+    }
+
+    // design §5
+    #[test]
+    fn a_policy_with_parameters_fails_open_one_without_fails_closed_and_all_can_be_opted_out_of() {
+        let (_, objects) = installed(&[]);
+        for policy in objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("AdmissionPolicy")) {
+            let (name, spec) = (&policy["metadata"]["name"], &policy["spec"]);
+            assert_eq!(spec["failurePolicy"], if spec["paramKind"].is_null() { "Fail" } else { "Ignore" }, "{name}");
+            let out = serde_json::json!([{ "key": "stepgate.dev/admission", "operator": "NotIn", "values": ["disabled"] }]);
+            assert_eq!(spec["matchConstraints"]["namespaceSelector"]["matchExpressions"], out, "{name}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub struct UninstallArgs {
 }
 
 /// The script.
+#[must_use]
 pub fn render(args: &UninstallArgs) -> String {
     let UninstallArgs { namespace } = args;
     SCRIPT.replace("namespace=stepgate-system\n", &format!("namespace={namespace}\n"))

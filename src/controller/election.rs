@@ -121,7 +121,8 @@ impl Election {
 
     fn told(&mut self, lease: Lease) {
         let before = self.seen.clone();
-        self.seen = Some(Seen::told(self.seen.take(), Some(LeaseFacts::of(&lease)), lease.metadata.resource_version.as_deref(), Instant::now()));
+        self.seen =
+            Some(Seen::told(self.seen.take(), Some(LeaseFacts::of(&lease)), lease.metadata.resource_version.as_deref(), Instant::now()));
         if self.seen != before {
             self.lease = Some(lease);
         }
@@ -156,7 +157,10 @@ impl Election {
     }
 
     fn claimed(&self) -> Lease {
-        let mut lease = self.lease.clone().unwrap_or_else(|| Lease { metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() }, spec: None });
+        let mut lease = self
+            .lease
+            .clone()
+            .unwrap_or_else(|| Lease { metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() }, spec: None });
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
         let now = MicroTime(self.clock.now());
         if spec.holder_identity.as_deref() != Some(&self.me.identity) {
@@ -180,7 +184,9 @@ impl Election {
         };
         let result = match timeout_at(limit, call).await {
             Err(_) => Err(WriteError::Timeout),
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 || (status.code == 404 && self.lease.is_some()) => Err(WriteError::Conflict),
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 || (status.code == 404 && self.lease.is_some()) => {
+                Err(WriteError::Conflict)
+            }
             Ok(answer) => answer.map_err(WriteError::Api),
         };
         let outcome = match &result {

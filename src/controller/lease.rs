@@ -47,7 +47,10 @@ impl LeaseFacts {
     pub fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-        Self { holder: spec.holder_identity.filter(|holder| !holder.is_empty()), duration: duration.map_or(LEASE_DURATION, Duration::from_secs) }
+        Self {
+            holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+            duration: duration.map_or(LEASE_DURATION, Duration::from_secs),
+        }
     }
 }
 
@@ -221,7 +224,11 @@ mod tests {
         let start = Instant::now();
         for (name, (seen, renewed, tried, now, expected)) in rows {
             let seen = seen.map(|(lease, changed)| Seen { lease, version: String::new(), changed: at(start, changed) });
-            let me = Me { identity: ME.to_owned(), renewed: renewed.map(|millis| at(start, millis)), tried: tried.map(|millis| at(start, millis)) };
+            let me = Me {
+                identity: ME.to_owned(),
+                renewed: renewed.map(|millis| at(start, millis)),
+                tried: tried.map(|millis| at(start, millis)),
+            };
             let expected = match expected {
                 Acquire => Step::Acquire,
                 Renew => Step::Renew,
@@ -236,7 +243,9 @@ mod tests {
     #[test]
     fn only_another_version_is_a_change() {
         let start = Instant::now();
-        let told = |known: &Seen, lease: Option<LeaseFacts>, version: Option<&str>| Seen::told(Some(known.clone()), lease, version, at(start, 500));
+        let told = |known: &Seen, lease: Option<LeaseFacts>, version: Option<&str>| {
+            Seen::told(Some(known.clone()), lease, version, at(start, 500))
+        };
         let known = Seen::told(None, lease("a", 3), Some("9"), start);
         assert_eq!(told(&known, lease("a", 3), Some("9")), known, "the same again, as after a new list");
         assert_eq!(told(&known, lease("b", 3), Some("8")), known, "a watch that trails");

@@ -26,3 +26,10 @@ pub mod traffic;
 pub mod validate;
 pub mod view;
 pub mod why;
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

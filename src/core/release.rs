@@ -8,7 +8,7 @@ use super::{
     draft::{Draft, Progress, after},
     gate, request,
     request::Command,
-    rollback,
+    roll, rollback,
     service_split::Pin,
     steps,
     traffic::{Sides, open_all},
@@ -76,10 +76,12 @@ fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command
 /// What takes the release back now, if anything does.
 fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Side<'_>>, command: Option<Command>) -> Option<Rollback> {
     let rollback = |reason, message: String, gate: String| Some(Rollback { reason, message, gate, at: view.now, confirmed_at: None, released: false });
+    // Past that point nothing can be taken back: what comes meanwhile waits for the roll to end.
+    if is_rolling(view, phase) {
+        return None;
+    }
     // First what clients suffer from.
-    if let Some(failure) = canary.and_then(|canary| gate::failure(view, release, phase, canary))
-        && !is_rolling(view, phase)
-    {
+    if let Some(failure) = canary.and_then(|canary| gate::failure(view, release, phase, canary)) {
         return rollback(failure.reason, failure.message, failure.gate);
     }
     if command == Some(Command::Abort) {
@@ -87,7 +89,7 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
         let reason = request.map(|request| request.reason.as_str()).filter(|reason| !reason.is_empty());
         return rollback(RollbackReason::Aborted, reason.map_or_else(|| "aborted by request".to_owned(), |reason| format!("aborted by request: {reason}")), String::new());
     }
-    if view.hello.revision != release.revision && !is_rolling(view, phase) {
+    if view.hello.revision != release.revision {
         let reverted = view.live().is_some_and(|live| live.replica_set.revision == view.hello.revision);
         return if reverted {
             rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
@@ -98,9 +100,7 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {
         return rollback(RollbackReason::Deleted, "the Rollout is being deleted".into(), String::new());
     }
-    if let Some(validate::Refusal::ServiceNotFound { services }) = validate::services_missing(view)
-        && !is_rolling(view, phase)
-    {
+    if let Some(validate::Refusal::ServiceNotFound { services }) = validate::services_missing(view) {
         return rollback(RollbackReason::DependencyLost, format!("{} is gone", Names("Service", &services)), String::new());
     }
     if release.traffic_since.is_some() && canary.is_none() {
@@ -120,9 +120,9 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     None
 }
 
-/// Whether the Deployment rolls itself: too late to take back, too early to be done. What comes meanwhile waits.
-fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
-    phase == Phase::Promoting && view.successor().is_some()
+/// Whether the Deployment rolls itself: its old pods may be going already, so that clients could not be taken back to them.
+pub fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
+    phase == Phase::Promoting && roll::has_begun(view)
 }
 
 /// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost.
@@ -148,10 +148,6 @@ fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progr
         }
     }
     if removing || rollback::lingering(view).is_some() || open_all(view, draft) == Progress::Waiting {
-        return draft.wait(Why::RemovingCanary { reason: stage.into() });
-    }
-    if view.hello.paused {
-        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
         return draft.wait(Why::RemovingCanary { reason: stage.into() });
     }
     rollback::record(draft, release, Outcome::ScaledToZero, stage, view);

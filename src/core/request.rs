@@ -9,7 +9,7 @@ use super::{
     action::Reason,
     adoption,
     draft::{Draft, step},
-    gate,
+    gate, release,
     view::View,
 };
 
@@ -53,15 +53,15 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
     if request.action == RequestAction::Retry {
         return judge_retry(view, request);
     }
-    let Some(release) = under_release else {
+    let Some(under_release) = under_release else {
         return Err("no release is under way".into());
     };
-    if release.revision != request.revision {
-        return Err(format!("revision {} is under release, not {}", release.revision, request.revision));
+    if under_release.revision != request.revision {
+        return Err(format!("revision {} is under release, not {}", under_release.revision, request.revision));
     }
     match (request.action, phase) {
-        (RequestAction::Abort, _) if adoption::is_past_return(view) => {
-            Err("the new pods belong to the Deployment already; go back with a new template (kubectl rollout undo)".into())
+        (RequestAction::Abort, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => {
+            Err("the Deployment has the new version already; go back with a new template (kubectl rollout undo)".into())
         }
         (RequestAction::Abort, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
         (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
@@ -76,7 +76,7 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
             _ => Err("the step has not begun its hold: its weight is not confirmed yet".into()),
         },
         (RequestAction::PromoteFull, _) => {
-            let pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, release, When::DuringSteps, &canary));
+            let pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, under_release, When::DuringSteps, &canary));
             if pending.is_empty() {
                 Ok((Command::PromoteFull, "the remaining steps are skipped"))
             } else {

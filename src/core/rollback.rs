@@ -1,7 +1,7 @@
 //! The way back: clients first, waiting for nothing; then the canary; then the pins.
 
 use crate::api::{
-    Span,
+    POD_TEMPLATE_HASH, Span,
     policy::OnFailure,
     status::{HistoryEntry, Outcome, Phase, Rejected, Release, Rollback, RollbackReason, Traffic},
 };
@@ -168,20 +168,16 @@ fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
     if gone { Progress::Done } else { Progress::Waiting }
 }
 
-/// A pod of the canary that could still take clients: its Deployment's removal reaches it last.
+/// A pod that a Deployment of ours has left behind and that could still take clients: the removal of a Deployment reaches its pods last.
 pub fn lingering(view: &View<'_>) -> Option<String> {
-    let hash = view.snapshot.status.canary.as_ref().map(|canary| canary.hash.as_str()).filter(|hash| !hash.is_empty())?;
-    let own = |owner: &str| view.own_replica_sets().any(|set| set.uid == owner);
+    let exists = |uid: &str| view.snapshot.deployments.iter().any(|deployment| deployment.uid == uid);
+    let set = |uid: &str| view.snapshot.replica_sets.iter().find(|set| set.uid == uid);
+    let left_behind = |owner: &str| set(owner).is_none_or(|set| set.owner.as_deref().is_some_and(|deployment| !exists(deployment)));
     view.snapshot
         .pods
         .iter()
-        .find(|pod| {
-            !pod.deleting
-                && !pod.finished
-                && view.hello.selector.matches(&pod.labels)
-                && pod.labels.get(crate::api::POD_TEMPLATE_HASH).is_some_and(|label| label == hash)
-                && pod.owner.as_deref().is_some_and(|owner| !own(owner))
-        })
+        .filter(|pod| !pod.deleting && !pod.finished && pod.labels.contains_key(POD_TEMPLATE_HASH) && view.hello.selector.matches(&pod.labels))
+        .find(|pod| pod.owner.as_deref().is_some_and(left_behind))
         .map(|pod| pod.name.clone())
 }
 

@@ -1,8 +1,11 @@
 //! The forward movement of a release: canary, steps, bake.
 
+use jiff::Timestamp;
+
 use crate::api::{
+    Span,
     policy::When,
-    status::{Phase, Release},
+    status::{Phase, Release, StepStatus},
 };
 
 use super::{
@@ -173,19 +176,24 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
     }
 }
 
-/// Whether the cluster is further than the status: the next step's write was made and its record lost.
-fn moved_on(view: &View<'_>, release: &Release, at: &crate::api::status::StepStatus, canary: &Side<'_>) -> bool {
+/// Whether the cluster is further than the status: the next step's writes were begun and their record lost.
+fn moved_on(view: &View<'_>, release: &Release, at: &StepStatus, canary: &Side<'_>) -> bool {
     let over = at.since.is_some() && at.until.is_some_and(|until| until <= view.now) && at.index < at.of;
+    if !over {
+        return false;
+    }
     let pin_at = |index| {
         let weight = step(&release.policy.steps, index).weight;
         traffic::pin(canary::split(&release.policy, weight, view.full_size()), canary)
     };
-    over && pin_at(at.index) != pin_at(at.index + 1) && view.services().iter().any(|service| Pin::of(&service.selector) == pin_at(at.index + 1))
+    let next = pin_at(at.index + 1);
+    let labelled = next == Pin::Rotation && view.in_rotation().next().is_some();
+    pin_at(at.index) != next && (labelled || view.services().iter().any(|service| Pin::of(&service.selector) == next))
 }
 
 /// Runs the clock of a hold that began at `since`; false while it is not over, with the wait written down. While the
 /// Rollout is paused the clock stands still.
-fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut crate::api::status::StepStatus, since: jiff::Timestamp, hold: crate::api::Span) -> bool {
+fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut StepStatus, since: Timestamp, hold: Span) -> bool {
     if view.snapshot.rollout.spec.paused {
         at.held.get_or_insert_with(|| elapsed(since, view.now).min(hold));
         at.until = None;
@@ -193,7 +201,7 @@ fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut crate::api::status::S
         return false;
     }
     if let Some(held) = at.held.take() {
-        at.until = Some(after(view.now, crate::api::Span(hold.0.saturating_sub(held.0))));
+        at.until = Some(after(view.now, Span(hold.0.saturating_sub(held.0))));
     }
     let until = *at.until.get_or_insert_with(|| after(since, hold));
     if view.now < since {
@@ -232,7 +240,7 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
     if !view.snapshot.rollout.deleting {
         let over = hold_clock(view, draft, &mut at, since, release.policy.keep_previous);
         let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
-        draft.status.step = Some(crate::api::status::StepStatus { waiting_since, ..at });
+        draft.status.step = Some(StepStatus { waiting_since, ..at });
         if !over {
             return Progress::Waiting;
         }

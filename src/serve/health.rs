@@ -93,12 +93,17 @@ impl Health {
 /// 200 if no loop is silent or complains, else 503 and why.
 fn judge(answers: &Answers, complaint: fn(&State) -> Option<&String>) -> Response<String> {
     let Answers { reports, silent } = answers;
-    let mut lines: Vec<String> = reports.iter().filter_map(|report| complaint(&report.state).map(|why| format!("{}: {why}\n", report.who))).collect();
+    let mut lines: Vec<String> =
+        reports.iter().filter_map(|report| complaint(&report.state).map(|why| format!("{}: {why}\n", report.who))).collect();
     if *silent > 0 {
         let answered: Vec<&str> = reports.iter().map(|report| report.who.as_str()).collect();
         lines.push(format!("{silent} loops do not answer; these do: {}\n", answered.join(", ")));
     }
-    if lines.is_empty() { response(StatusCode::OK, PLAIN, "ok\n".to_owned()) } else { response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, lines.concat()) }
+    if lines.is_empty() {
+        response(StatusCode::OK, PLAIN, "ok\n".to_owned())
+    } else {
+        response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, lines.concat())
+    }
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Response<String> {

@@ -45,8 +45,16 @@ struct InPhase {
     phase: String,
 }
 
-const PHASES: [Phase; 8] =
-    [Phase::Pending, Phase::Healthy, Phase::Preparing, Phase::Progressing, Phase::Baking, Phase::Promoting, Phase::RollingBack, Phase::RolledBack];
+const PHASES: [Phase; 8] = [
+    Phase::Pending,
+    Phase::Healthy,
+    Phase::Preparing,
+    Phase::Progressing,
+    Phase::Baking,
+    Phase::Promoting,
+    Phase::RollingBack,
+    Phase::RolledBack,
+];
 
 impl Metrics {
     /// A decision was made.

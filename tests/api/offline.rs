@@ -47,7 +47,9 @@ fn messages(schema: &Value, found: &mut BTreeSet<String>) {
 
 fn all_messages() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    schemas().values().for_each(|schema| messages(&schema["properties"]["spec"], &mut found));
+    for schema in schemas().values() {
+        messages(&schema["properties"]["spec"], &mut found);
+    }
     found
 }
 

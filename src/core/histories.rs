@@ -1,0 +1,149 @@
+//! Random histories: whatever happens in whatever order, no write does harm ([`Model::control`] asserts that), and in the end, when
+//! everybody is left alone, the Rollout comes to rest with nothing of ours left.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::api::{
+    policy::PolicySpec,
+    rollout::{Request, RequestAction},
+    status::Phase,
+};
+
+use super::model::{Crash, Model, policy};
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    Control,
+    CrashAfter(usize),
+    Controllers,
+    Kubelet,
+    Endpoints,
+    Tick(i64),
+    Image(u8),
+    Scale(i32),
+    Unready(usize),
+    Recover,
+    DeletePod(usize),
+    Restart(usize),
+    Pause(bool),
+    Request(RequestAction),
+    DropMemory,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    prop_oneof![
+        24 => Just(Control),
+        3 => (0usize..4).prop_map(CrashAfter),
+        12 => Just(Controllers),
+        10 => Just(Kubelet),
+        10 => Just(Endpoints),
+        8 => (1i64..3_000).prop_map(Tick),
+        2 => (1u8..4).prop_map(Image),
+        1 => (0i32..7).prop_map(Scale),
+        1 => (0usize..12).prop_map(Unready),
+        1 => Just(Recover),
+        1 => (0usize..12).prop_map(DeletePod),
+        1 => (0usize..12).prop_map(Restart),
+        1 => any::<bool>().prop_map(Pause),
+        2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry)].prop_map(Request),
+        1 => Just(DropMemory),
+    ]
+}
+
+fn some_policy() -> impl Strategy<Value = PolicySpec> {
+    let steps = prop_oneof![
+        Just(json!([{"weight": 25}, {"weight": 50}, {"weight": 75}, {"weight": 100}])),
+        Just(json!([{"weight": 100}])),
+        Just(json!([{"weight": 10, "hold": "2s"}, {"weight": 80, "hold": "2s"}, {"weight": 100, "hold": "2s"}])),
+    ];
+    (steps, prop_oneof![Just("Resilient"), Just("Exact")], prop_oneof![Just("ByWeight"), Just("Full")], prop_oneof![3 => Just("Adopt"), 1 => Just("Roll")], prop_oneof![3 => Just("Rollback"), 1 => Just("Pause")])
+        .prop_map(|(steps, split, replicas, promotion, on_failure)| {
+            policy(json!({
+                "steps": steps, "split": split, "canaryReplicas": replicas, "promotion": promotion, "onFailure": on_failure,
+                "keepPrevious": "2s", "settle": "500ms", "progressDeadline": "30s",
+            }))
+        })
+}
+
+fn happen(model: &mut Model, happening: &Happening) {
+    use Happening::*;
+    match happening {
+        Control => drop(model.control(Crash::Never)),
+        CrashAfter(writes) => drop(model.control(Crash::After(*writes))),
+        Controllers => model.controllers(),
+        Kubelet => model.kubelet(),
+        Endpoints => model.endpoints(),
+        Tick(milliseconds) => model.tick(*milliseconds),
+        Image(number) => model.set_image(&format!("hello:v{number}")),
+        Scale(replicas) => model.scale(*replicas),
+        Unready(number) => {
+            if let Some(pod) = model.pods.get_mut(*number) {
+                pod.ready = false;
+            }
+        }
+        Recover => model.pods.iter_mut().for_each(|pod| pod.ready |= pod.was_ready),
+        DeletePod(number) => {
+            if let Some(pod) = model.pods.get_mut(*number) {
+                pod.deleting = true;
+            }
+        }
+        Restart(number) => {
+            let now = model.now;
+            if let Some(pod) = model.pods.get_mut(*number) {
+                pod.last_restart = Some(now);
+            }
+        }
+        Pause(paused) => model.edit_spec(|spec| spec.paused = *paused),
+        Request(action) => {
+            let (revision, id, action) = (model.hello().revision.clone(), format!("{}", model.now), *action);
+            model.edit_spec(|spec| spec.request = Some(self::Request { id, action, revision, reason: String::new(), by: String::new() }));
+        }
+        DropMemory => model.memory = None,
+    }
+}
+
+/// Left alone: nobody pauses, pods recover, a canary kept for debugging is let go.
+fn come_to_rest(model: &mut Model) {
+    model.edit_spec(|spec| {
+        spec.paused = false;
+        spec.request = None;
+    });
+    for round in 0..3_000 {
+        happen(model, &Happening::Recover);
+        let wrote = model.control(Crash::Never);
+        model.settle();
+        model.tick(500);
+        let kept = model.status().why.contains("until a Retry or Abort");
+        if kept {
+            let revision = model.hello().revision.clone();
+            let id = format!("{}", model.now);
+            model.edit_spec(|spec| spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() }));
+        }
+        let rest = matches!(model.phase(), Phase::Healthy | Phase::RolledBack) && model.status().release.is_none();
+        if rest && !wrote {
+            return;
+        }
+        assert!(round < 2_999, "no rest: {:?} {}\n{}", model.phase(), model.status().why, model.trace.join("\n"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_does_harm_and_every_history_comes_to_rest(policy in some_policy(), replicas in 1i32..6, history in prop::collection::vec(happening(), 0..150)) {
+        let mut model = Model::new(replicas, policy);
+        model.run_to(Phase::Healthy);
+        for one in &history {
+            model.trace.push(format!("> {one:?}"));
+            happen(&mut model, one);
+        }
+        come_to_rest(&mut model);
+        model.settle();
+        model.assert_clean();
+        let stable = model.status().stable.clone().expect("a live version");
+        prop_assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
+        prop_assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+    }
+}

@@ -1,0 +1,268 @@
+//! The embedded cluster as a `kube::Client`: no socket, no thread, and paused time is cluster time.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Response, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use jiff::Timestamp;
+use kube::client::Body;
+use serde_json::Value;
+use tokio::{sync::watch as signal, task::JoinHandle, time::sleep_until};
+
+use super::{
+    clock::Clock,
+    fault::{Fault, Line, WatchFate},
+    server::{
+        Reply,
+        problem::Problem,
+        request::{Request, Target},
+        watch::{Next, Watch},
+    },
+    world::{Setup, World},
+};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Response<UnsyncBoxBody<Bytes, Error>>;
+
+/// A handle on one embedded cluster. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Sim {
+    world: Arc<Mutex<World>>,
+    clock: Clock,
+    changed: Arc<signal::Sender<u64>>,
+}
+
+/// The connection broke before an answer came.
+#[derive(Debug, thiserror::Error)]
+#[error("connection reset by peer (a fault of the simulation)")]
+struct Reset;
+
+impl Sim {
+    /// A cluster that begins now. Needs a tokio runtime with time; nothing in the cluster moves until [`Sim::spawn`] or [`Sim::run`].
+    pub fn new(setup: &Setup) -> Self {
+        Self { world: Arc::new(Mutex::new(World::new(setup))), clock: Clock::starting_at(setup.start), changed: Arc::new(signal::Sender::new(0)) }
+    }
+
+    /// The time in the cluster.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Looks at the cluster or changes it by hand, at one moment. Watches and controllers hear of it.
+    pub fn with<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        let result = act(&mut self.lock(), self.now());
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the cluster, for ever.
+    pub async fn run(&self) {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let next = {
+                let mut world = self.lock();
+                let before = world.api.version();
+                let next = world.step(self.now());
+                if world.api.version() != before {
+                    self.changed.send_modify(|count| *count += 1);
+                    changes.borrow_and_update();
+                }
+                next
+            };
+            wait(&mut changes, next.map(|at| self.clock.instant(at))).await;
+        }
+    }
+
+    /// Moves the cluster in a task of its own, until the handle is aborted or the runtime ends.
+    pub fn spawn(&self) -> JoinHandle<()> {
+        let sim = self.clone();
+        tokio::spawn(async move { sim.run().await })
+    }
+
+    /// A client of this user, over a line without faults.
+    pub fn client(&self, user: &str) -> kube::Client {
+        self.client_over(user, &Line::new(super::seed::hash(user.as_bytes())))
+    }
+
+    /// A client of this user over this line.
+    pub fn client_over(&self, user: &str, line: &Line) -> kube::Client {
+        let (sim, line, user) = (self.clone(), line.clone(), user.to_owned());
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (sim, line, user) = (sim.clone(), line.clone(), user.clone());
+            async move { sim.serve(request, &user, line).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    async fn serve(&self, request: http::Request<Body>, user: &str, line: Line) -> Result<Answer, Error> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
+        let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);
+        request.content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+        request.accept = header(header::ACCEPT);
+        request.body = body.to_vec();
+        self.ask(&request, line).await
+    }
+
+    /// Sends a request over a line: latency, faults, records.
+    async fn ask(&self, request: &Request, line: Line) -> Result<Answer, Error> {
+        alive(&line).await;
+        let fate = line.request(self.now(), request);
+        tokio::time::sleep(fate.before).await;
+        alive(&line).await;
+        let reply = match &fate.fault {
+            Some(Fault::CrashBefore) => {
+                line.cut();
+                pending().await
+            }
+            Some(Fault::Refuse(problem)) => Err(problem.clone()),
+            fault => Ok(self.with(|world, now| {
+                if *fault == Some(Fault::Conflict) {
+                    touch(world, now, request);
+                }
+                world.handle(now, request)
+            })),
+        };
+        let reply = match fate.fault {
+            Some(Fault::CrashAfter) => {
+                line.cut();
+                pending().await
+            }
+            Some(Fault::LoseAnswer) => {
+                tokio::time::sleep(fate.after).await;
+                return Err(Reset.into());
+            }
+            Some(Fault::AnswerInstead(problem)) => Err(problem),
+            _ => reply,
+        };
+        tokio::time::sleep(fate.after).await;
+        alive(&line).await;
+        match reply {
+            Ok(Reply::Answer { code, warnings, body }) => {
+                line.answered(fate.record, code);
+                answer(code, &warnings, &body)
+            }
+            Ok(Reply::Watch(watch)) => {
+                line.answered(fate.record, 200);
+                Ok(Response::new(self.stream(*watch, line)))
+            }
+            Err(problem) => {
+                line.answered(fate.record, problem.code);
+                answer(problem.code, &[], &problem.status())
+            }
+        }
+    }
+
+    fn stream(&self, mut watch: Watch, line: Line) -> UnsyncBoxBody<Bytes, Error> {
+        let WatchFate { lag, cut } = line.watch(self.now());
+        watch.lag = lag;
+        let reader = Reader { sim: self.clone(), changes: self.changed.subscribe(), cuts: line.subscribe(), line, watch, cut, over: false };
+        StreamBody::new(stream::unfold(reader, Reader::next)).boxed_unsync()
+    }
+}
+
+/// Never returns for a client that has been cut off.
+async fn alive(line: &Line) {
+    if line.is_cut() {
+        pending::<()>().await;
+    }
+}
+
+/// Until something changes, or until then.
+async fn wait(changes: &mut signal::Receiver<u64>, until: Option<tokio::time::Instant>) {
+    let timer = async {
+        match until {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        // Cannot fail: whoever waits holds the sender too.
+        _ = changes.changed() => {}
+        () = timer => {}
+    }
+}
+
+/// Writes the object of a request as it is, so that its version is another one.
+fn touch(world: &mut World, now: Timestamp, request: &Request) {
+    if let Ok(target) = Target::parse(world.api.kinds(), &request.path) {
+        world.api.touch(now, &target.key());
+    }
+}
+
+fn answer(code: u16, warnings: &[String], body: &Value) -> Result<Answer, Error> {
+    let mut response = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
+    for warning in warnings {
+        response = response.header(header::WARNING, format!("299 - {warning:?}"));
+    }
+    if code == Problem::too_many_requests().code {
+        response = response.header(header::RETRY_AFTER, "1");
+    }
+    Ok(response.body(Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync())?)
+}
+
+/// The body of a watch.
+struct Reader {
+    sim: Sim,
+    changes: signal::Receiver<u64>,
+    cuts: signal::Receiver<bool>,
+    line: Line,
+    watch: Watch,
+    cut: Option<(Timestamp, bool)>,
+    over: bool,
+}
+
+impl Reader {
+    async fn next(mut self) -> Option<(Result<Frame<Bytes>, Error>, Self)> {
+        if self.over {
+            return None;
+        }
+        loop {
+            alive(&self.line).await;
+            self.changes.borrow_and_update();
+            self.cuts.borrow_and_update();
+            let now = self.sim.now();
+            if let Some((_, clean)) = self.cut.filter(|(at, _)| *at <= now) {
+                self.over = true;
+                return if clean { None } else { Some((Err(Reset.into()), self)) };
+            }
+            let shown = self.line.frozen().map_or(now, |frozen| frozen.min(now));
+            self.watch.frozen_bookmarks = shown < now;
+            let next = self.watch.next(&self.sim.lock().api, shown);
+            let until = match next {
+                Next::Event(event) => {
+                    let line = Bytes::from(format!("{event}\n"));
+                    return Some((Ok(Frame::data(line)), self));
+                }
+                Next::End => return None,
+                Next::Wait(at) if shown < now => at.max(now + jiff::SignedDuration::from_secs(3600)),
+                Next::Wait(at) => at,
+            };
+            let until = self.cut.map_or(until, |(cut, _)| until.min(cut));
+            let Self { sim, changes, cuts, .. } = &mut self;
+            tokio::select! {
+                biased;
+                _ = cuts.changed() => {}
+                () = wait(changes, Some(sim.clock.instant(until))) => {}
+            }
+        }
+    }
+}

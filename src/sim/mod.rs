@@ -1,0 +1,34 @@
+//! The embedded cluster: an API server, the controllers of a small Kubernetes cluster, and pods, all in this process.
+//!
+//! It answers as a real cluster answers wherever Stepgate or `kubectl` could tell the difference, and it is deterministic: one seed, one
+//! clock, one log of events, no threads. Under tokio's paused time an hour of a release takes milliseconds.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`server`] | the API server, sans-IO: a request and the time go in, an answer or a watch comes out |
+//! | [`cluster`] | what makes objects come true: Deployment, `ReplicaSet` and `EndpointSlice` controllers, garbage collector, kubelet, proxy |
+//! | [`world`] | both under one roof, moved by `step(now)` |
+//! | [`fault`] | what may go wrong between a client and the server, planned from a seed |
+//! | [`front`] | the world as a `kube::Client`, without a socket |
+//! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
+
+pub mod clock;
+pub mod cluster;
+pub mod fault;
+pub mod front;
+pub mod json;
+pub mod load;
+pub mod sample;
+pub mod seed;
+pub mod server;
+pub mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::Line;
+pub use front::Sim;
+pub use world::{Setup, Visit, World};
+
+
+

@@ -1,0 +1,164 @@
+//! What the server answers when it refuses: `metav1.Status`, with the reasons and codes of a real one.
+
+use serde_json::{Value, json};
+
+use super::kinds::Kind;
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// HTTP status.
+    pub code: u16,
+    /// Machine-readable reason, such as `NotFound`.
+    pub reason: &'static str,
+    /// The sentence that clients print.
+    pub message: String,
+    /// `details` of the Status: name, group, kind, causes.
+    pub details: Value,
+}
+
+/// One cause of an `Invalid`: the field, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// `FieldValueInvalid`, `FieldValueRequired`, ...
+    pub reason: &'static str,
+    /// Path of the field, such as `spec.template.metadata.labels`.
+    pub field: String,
+    /// What is wrong, as in `Invalid value: ...`.
+    pub message: String,
+}
+
+impl Cause {
+    /// A value that may not be.
+    pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
+        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
+    }
+
+    /// A value that is missing.
+    pub fn required(field: impl Into<String>, why: &str) -> Self {
+        let message = if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };
+        Self { reason: "FieldValueRequired", field: field.into(), message }
+    }
+
+    /// A change that may not be made.
+    pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
+        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
+    }
+}
+
+impl Problem {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: Value::Null }
+    }
+
+    fn about(mut self, kind: &Kind, name: &str) -> Self {
+        self.details = json!({ "name": name, "group": kind.group, "kind": kind.plural });
+        self
+    }
+
+    /// 404: no object of that name.
+    pub fn not_found(kind: &Kind, name: &str) -> Self {
+        Self::new(404, "NotFound", format!("{} {name:?} not found", kind.resource())).about(kind, name)
+    }
+
+    /// 404: no such path.
+    pub fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 409: the name is taken.
+    pub fn already_exists(kind: &Kind, name: &str) -> Self {
+        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", kind.resource())).about(kind, name)
+    }
+
+    /// 409: written since it was read.
+    pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.resource())).about(kind, name)
+    }
+
+    /// 409 with the usual sentence for a stale `resourceVersion`.
+    pub fn stale(kind: &Kind, name: &str) -> Self {
+        Self::conflict(kind, name, "the object has been modified; please apply your changes to the latest version and try again")
+    }
+
+    /// 422: the object as it would become is not valid.
+    pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        let said: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let said = if said.len() == 1 { said.concat() } else { format!("[{}]", said.join(", ")) };
+        let mut problem = Self::new(422, "Invalid", format!("{} {name:?} is invalid: {said}", kind.qualified()));
+        problem.details = json!({
+            "name": name, "group": kind.group, "kind": kind.kind,
+            "causes": causes.iter().map(|c| json!({ "reason": c.reason, "message": c.message, "field": c.field })).collect::<Vec<_>>(),
+        });
+        problem
+    }
+
+    /// 422: a patch that cannot be applied to the object as it is, a failed `test` included.
+    pub fn unprocessable(why: &str) -> Self {
+        let mut problem = Self::new(422, "Invalid", "the server rejected our request due to an error in our request");
+        problem.details = json!({ "causes": [{ "message": why }] });
+        problem
+    }
+
+    /// 422 by an admission policy that says no.
+    pub fn denied(kind: &Kind, name: &str, policy: &str, why: &str) -> Self {
+        let message =
+            format!("{} {name:?} is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {why}", kind.resource());
+        Self::new(422, "Invalid", message).about(kind, name)
+    }
+
+    /// 400: not understood.
+    pub fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", why)
+    }
+
+    /// 403.
+    pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
+        Self::new(403, "Forbidden", format!("{} {name:?} is forbidden: {why}", kind.resource())).about(kind, name)
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    }
+
+    /// 415.
+    pub fn unsupported_media_type(found: &str) -> Self {
+        Self::new(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format: {found:?}"))
+    }
+
+    /// 410: the version asked for is no longer kept.
+    pub fn expired(asked: u64, oldest: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    /// 429, with a `Retry-After` of one second.
+    pub fn too_many_requests() -> Self {
+        let mut problem = Self::new(429, "TooManyRequests", "the server has received too many requests and has asked us to try again later");
+        problem.details = json!({ "retryAfterSeconds": 1 });
+        problem
+    }
+
+    /// 500.
+    pub fn internal(why: &str) -> Self {
+        Self::new(500, "InternalError", format!("Internal error occurred: {why}"))
+    }
+
+    /// 504.
+    pub fn timeout() -> Self {
+        Self::new(504, "Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request")
+    }
+
+    /// The `metav1.Status`.
+    pub fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        status
+    }
+}

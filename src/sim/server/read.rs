@@ -1,0 +1,175 @@
+//! GET: one object, lists, and the start of watches.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    ApiServer, Reply,
+    event,
+    kinds::Kind,
+    problem::Problem,
+    request::{Request, Target},
+    selector::{FieldTests, Labels},
+    store::Key,
+    table,
+    watch::Watch,
+};
+use crate::sim::clock::after;
+
+/// How long a watch lasts that names no time: within the real server's 30 to 60 minutes.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// Which objects a request wants to see, and in which form.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// `""`: all namespaces.
+    pub namespace: String,
+    pub labels: Labels,
+    pub fields: FieldTests,
+    /// Rows of a Table instead of objects.
+    pub table: bool,
+    /// Metadata only.
+    pub partial: bool,
+}
+
+impl View {
+    fn of(target: &Target, request: &Request) -> Result<Self, Problem> {
+        let mut fields = FieldTests::parse(request.param("fieldSelector"), &target.kind.plural)?;
+        if !target.name.is_empty() {
+            fields = FieldTests::parse(&format!("metadata.name={}", target.name), &target.kind.plural)?;
+        }
+        Ok(Self {
+            namespace: target.namespace.clone(),
+            labels: Labels::parse(request.param("labelSelector"))?,
+            fields,
+            table: request.accept.contains("as=Table"),
+            partial: request.accept.contains("as=PartialObjectMetadata"),
+        })
+    }
+
+    pub(super) fn covers(&self, key: &Key) -> bool {
+        self.namespace.is_empty() || key.namespace == self.namespace
+    }
+
+    pub(super) fn selects(&self, kind: &Kind, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(&present(kind, object))
+    }
+
+    /// The object as this request gets it.
+    pub(super) fn render(&self, kind: &Kind, object: &Value) -> Value {
+        let object = present(kind, object);
+        if self.table {
+            table::of_one(kind, &object)
+        } else if self.partial {
+            json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] })
+        } else {
+            object
+        }
+    }
+}
+
+/// The object as its own kind shows it: Events have two.
+fn present(kind: &Kind, object: &Value) -> Value {
+    if kind.is_core_event() { event::to_core(object) } else { object.clone() }
+}
+
+impl ApiServer {
+    pub(super) fn read(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
+        let watching = matches!(request.param("watch"), "true" | "1");
+        match target.subresource.as_str() {
+            "" if watching => self.watch(now, target, request).map(|watch| Reply::Watch(Box::new(watch))),
+            "" if target.name.is_empty() => self.list_request(target, request).map(Reply::ok),
+            "" | "status" => Ok(Reply::ok(View::of(target, request)?.render(&target.kind, self.find(&target.key(), &target.kind)?))),
+            "scale" if target.kind.scale.is_some() => {
+                Ok(Reply::ok(super::scale::of(&target.kind, self.find(&target.key(), &target.kind)?)))
+            }
+            _ => Err(Problem::no_such_path()),
+        }
+    }
+
+    pub(super) fn find(&self, key: &Key, kind: &Kind) -> Result<&Arc<Value>, Problem> {
+        self.store.get(key).ok_or_else(|| Problem::not_found(kind, &key.name))
+    }
+
+    fn list_request(&self, target: &Target, request: &Request) -> Result<Value, Problem> {
+        let view = View::of(target, request)?;
+        let resource = target.kind.stored_as();
+        let limit: usize = request.param("limit").parse().unwrap_or(0);
+        let (version, start) = match request.param("continue") {
+            "" => match (request.param("resourceVersionMatch"), request.param("resourceVersion").parse()) {
+                ("Exact", Ok(version)) => (version, None),
+                (_, Ok(version)) if version > self.store.version() => return Err(Problem::timeout()),
+                _ => (self.store.version(), None),
+            },
+            token => continued(token, &resource).ok_or_else(|| Problem::bad_request("continue key is not valid"))?,
+        };
+        let then = self.store.list_at(&resource, &target.namespace, version)?;
+        let mut rest = then.iter().filter(|(key, object)| {
+            start.as_ref().is_none_or(|start| *key > start) && view.selects(&target.kind, object)
+        });
+        let page: Vec<_> = if limit == 0 { rest.by_ref().collect() } else { rest.by_ref().take(limit).collect() };
+        let left = rest.count();
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
+        if let Some((last, _)) = page.last().filter(|_| left > 0) {
+            metadata["continue"] = format!("{version}:{}:{}", last.namespace, last.name).into();
+            metadata["remainingItemCount"] = left.into();
+        }
+        if view.table {
+            let objects: Vec<Value> = page.iter().map(|(_, object)| present(&target.kind, object)).collect();
+            return Ok(table::of_list(&target.kind, &objects, metadata));
+        }
+        let items: Vec<Value> = page.iter().map(|(_, object)| view.render(&target.kind, object)).collect();
+        let (api_version, kind) = if view.partial {
+            ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList".to_owned())
+        } else {
+            (target.kind.api_version(), format!("{}List", target.kind.kind))
+        };
+        Ok(json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "items": items }))
+    }
+
+    fn watch(&self, now: Timestamp, target: &Target, request: &Request) -> Result<Watch, Problem> {
+        let view = View::of(target, request)?;
+        let asked = request.param("resourceVersion");
+        let initial = request.param("sendInitialEvents") == "true";
+        let timeout = request.param("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map_or(WATCH_TIMEOUT, Duration::from_secs);
+        let mut watch = Watch {
+            kind: target.kind.clone(),
+            cursor: self.store.version(),
+            ends: after(now, timeout),
+            bookmark: None,
+            first: VecDeque::new(),
+            failed: false,
+            lag: Duration::ZERO,
+            frozen_bookmarks: false,
+            view,
+        };
+        if initial || asked.is_empty() || asked == "0" {
+            for (_, object) in self.store.list(&target.kind.stored_as(), &target.namespace) {
+                if watch.view.selects(&target.kind, object) {
+                    watch.first.push_back(json!({ "type": "ADDED", "object": watch.view.render(&target.kind, object) }));
+                }
+            }
+            if initial {
+                watch.first.push_back(json!({ "type": "BOOKMARK", "object": watch.bookmark_object(true) }));
+            }
+        } else {
+            watch.cursor = asked.parse().map_err(|_| Problem::bad_request(format!("invalid resourceVersion {asked:?}")))?;
+            if watch.cursor < self.store.oldest() {
+                watch.first.push_back(super::watch::error(&Problem::expired(watch.cursor, self.store.oldest())));
+                watch.failed = true;
+            }
+        }
+        if request.param("allowWatchBookmarks") == "true" {
+            watch.start_bookmarks(now);
+        }
+        Ok(watch)
+    }
+}
+
+fn continued(token: &str, resource: &str) -> Option<(u64, Option<Key>)> {
+    let mut parts = token.splitn(3, ':');
+    let version = parts.next()?.parse().ok()?;
+    Some((version, Some(Key::new(resource, parts.next()?, parts.next()?))))
+}

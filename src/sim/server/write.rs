@@ -1,0 +1,435 @@
+//! Every change goes through here: POST, PUT, PATCH and DELETE of clients, and the writes of the cluster's own controllers.
+//!
+//! The order is the real one: merge, take over what a client may not change, default, mutate by policy, validate, validate by policy,
+//! compare with what is stored, commit.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    ApiServer, Reply,
+    admission::{self, Review},
+    defaults, event,
+    kinds::{Generation, Kind},
+    patch,
+    problem::{Cause, Problem},
+    request::{Request, Target},
+    scale,
+    store::Key,
+    validate,
+};
+use crate::sim::{clock::{after, seconds}, json};
+
+/// Who writes, and how.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub now: Timestamp,
+    pub user: String,
+    /// Go all the way but the last step.
+    pub dry_run: bool,
+    /// `Warning` headers collected on the way.
+    pub warnings: Vec<String>,
+}
+
+impl Call {
+    /// A real write by this user.
+    pub fn new(now: Timestamp, user: &str) -> Self {
+        Self { now, user: user.into(), dry_run: false, warnings: Vec::new() }
+    }
+}
+
+/// Which part of an object a write may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but the status, where status is written apart.
+    Whole,
+    Status,
+    /// The number of replicas, through a Scale.
+    Scale,
+}
+
+/// How to delete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteOptions {
+    /// Only the object of this uid.
+    pub uid: String,
+    /// Only in this version.
+    pub resource_version: String,
+    /// `Background` (the default), `Foreground` or `Orphan`.
+    pub propagation: String,
+    /// Seconds that a pod gets; its own where absent.
+    pub grace: Option<i64>,
+}
+
+impl DeleteOptions {
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        let body = if request.body.is_empty() { Value::Null } else { request.json()? };
+        let either = |path: &str, param: &str| Some(json::text(&body, path)).filter(|text| !text.is_empty()).unwrap_or(request.param(param)).to_owned();
+        Ok(Self {
+            uid: json::text(&body, "/preconditions/uid").into(),
+            resource_version: json::text(&body, "/preconditions/resourceVersion").into(),
+            propagation: either("/propagationPolicy", "propagationPolicy"),
+            grace: body.pointer("/gracePeriodSeconds").and_then(Value::as_i64).or_else(|| request.param("gracePeriodSeconds").parse().ok()),
+        })
+    }
+}
+
+impl ApiServer {
+    pub(super) fn write(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
+        let dry_run = request.dry_run() || (request.method == "DELETE" && request.json().is_ok_and(|body| !json::items(&body, "/dryRun").is_empty()));
+        let mut call = Call { dry_run, ..Call::new(now, &request.user) };
+        let kind = &target.kind;
+        let part = match target.subresource.as_str() {
+            "status" => Part::Status,
+            "scale" => Part::Scale,
+            _ => Part::Whole,
+        };
+        let (code, object) = match (request.method.as_str(), target.name.is_empty()) {
+            ("POST", true) => (201, self.create_at(&mut call, kind, &target.namespace, self::body(kind, part, request)?)?),
+            ("PUT", false) => {
+                let body = body(kind, part, request)?;
+                (200, self.update(&mut call, kind, &target.key(), part, |_| Ok(body))?)
+            }
+            ("PATCH", false) => self.patch(&mut call, target, part, request)?,
+            ("DELETE", false) => {
+                let object = self.delete(&mut call, &target.key(), &DeleteOptions::parse(request)?)?;
+                let gone = object.is_none();
+                (200, object.filter(|_| !gone).unwrap_or_else(|| Arc::new(deleted(kind, &target.name))))
+            }
+            ("DELETE", true) => return self.delete_collection(&mut call, target, request),
+            _ => return Err(Problem::method_not_allowed()),
+        };
+        let body = match part {
+            Part::Scale => scale::of(kind, &object),
+            _ if kind.is_core_event() => event::to_core(&object),
+            _ => (*object).clone(),
+        };
+        Ok(Reply::Answer { code, warnings: call.warnings, body })
+    }
+
+    fn delete_collection(&mut self, call: &mut Call, target: &Target, request: &Request) -> Result<Reply, Problem> {
+        let get = Request { method: "GET".into(), ..request.clone() };
+        let Reply::Answer { body, .. } = self.read(call.now, target, &get)? else { return Err(Problem::method_not_allowed()) };
+        let options = DeleteOptions::parse(request)?;
+        for object in json::items(&body, "/items") {
+            self.delete(call, &Key::new(&target.kind.stored_as(), json::namespace(object), json::name(object)), &options)?;
+        }
+        Ok(Reply::ok(body))
+    }
+
+    /// Stores a new object; `apiVersion`, `kind` and `metadata.namespace` say where.
+    ///
+    /// # Errors
+    /// As a POST.
+    pub fn create(&mut self, call: &mut Call, object: Value) -> Result<Arc<Value>, Problem> {
+        let (api_version, kind) = (json::text(&object, "/apiVersion"), json::text(&object, "/kind"));
+        let kind = self.kinds.named(api_version, kind).ok_or_else(Problem::no_such_path)?.clone();
+        let namespace = json::namespace(&object).to_owned();
+        self.create_at(call, &kind, &namespace, object)
+    }
+
+    pub(super) fn create_at(&mut self, call: &mut Call, kind: &Arc<Kind>, namespace: &str, mut object: Value) -> Result<Arc<Value>, Problem> {
+        if !json::namespace(&object).is_empty() && json::namespace(&object) != namespace {
+            return Err(Problem::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        }
+        if kind.namespaced {
+            self.namespace_takes_new_objects(kind, namespace, json::name(&object))?;
+            json::set(&mut object, "/metadata/namespace", namespace);
+        }
+        if !json::text(&object, "/metadata/resourceVersion").is_empty() {
+            return Err(Problem::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        if json::name(&object).is_empty() {
+            let base: String = json::text(&object, "/metadata/generateName").chars().take(58).collect();
+            if base.is_empty() {
+                let cause = Cause::required("metadata.name", "name or generateName is required");
+                return Err(Problem::invalid(kind, "", &[cause]));
+            }
+            json::set(&mut object, "/metadata/name", format!("{base}{}", self.seed.suffix(5)));
+        }
+        json::set(&mut object, "/metadata/uid", self.seed.uid());
+        json::set(&mut object, "/metadata/creationTimestamp", seconds(call.now));
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+            json::unset(&mut object, &format!("/metadata/{field}"));
+        }
+        match kind.generation {
+            Generation::Never => drop(json::unset(&mut object, "/metadata/generation")),
+            _ => json::set(&mut object, "/metadata/generation", 1),
+        }
+        if kind.status {
+            json::unset(&mut object, "/status");
+        }
+        if kind.is_core_event() {
+            object = event::from_core(&object);
+        }
+        self.complete(kind, None, &mut object)?;
+        admission::mutate(self, &Review { call, kind, part: Part::Whole, old: None }, &mut object);
+        validate::create(kind, &object)?;
+        let key = Key::new(&kind.stored_as(), namespace, json::name(&object));
+        if self.store.get(&key).is_some() {
+            return Err(Problem::already_exists(kind, &key.name));
+        }
+        Ok(self.commit(call, kind, key, object))
+    }
+
+    fn namespace_takes_new_objects(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Problem> {
+        let Some(home) = self.get("namespaces", "", namespace) else {
+            let namespaces = self.kinds.find("", "namespaces").ok_or_else(Problem::no_such_path)?;
+            return Err(Problem::not_found(namespaces, namespace));
+        };
+        if json::deleting(home) {
+            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            let mut problem = Problem::forbidden(kind, name, &why);
+            problem.details["causes"] = json!([{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }]);
+            return Err(problem);
+        }
+        Ok(())
+    }
+
+    /// Changes a stored object by `change`, which gets the object (its Scale for [`Part::Scale`]) as it is now. A result without
+    /// `resourceVersion` is taken as a change of the newest version.
+    ///
+    /// # Errors
+    /// As a PUT.
+    pub fn update(
+        &mut self,
+        call: &mut Call,
+        kind: &Arc<Kind>,
+        key: &Key,
+        part: Part,
+        change: impl FnOnce(&Value) -> Result<Value, Problem>,
+    ) -> Result<Arc<Value>, Problem> {
+        let current = self.find(key, kind)?.clone();
+        let mut next = match part {
+            Part::Scale => scale::apply(kind, &current, &change(&scale::of(kind, &current))?),
+            _ if kind.is_core_event() => event::from_core(&change(&event::to_core(&current))?),
+            _ => change(&current)?,
+        };
+        check_preconditions(kind, &current, &next)?;
+        if kind.custom.is_some() && json::text(&next, "/metadata/resourceVersion").is_empty() {
+            let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+            return Err(Problem::invalid(kind, &key.name, &[cause]));
+        }
+        take_over(kind, part, &current, &mut next);
+        self.complete(kind, Some(&current), &mut next)?;
+        admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next);
+        if part != Part::Status {
+            validate::update(kind, &current, &next)?;
+            admission::validate(self, &mut Review { call, kind, part, old: Some(&current) }, &next)?;
+        }
+        raise_generation(kind, part, &current, &mut next);
+        if next == *current {
+            return Ok(current);
+        }
+        if json::deleting(&next) && json::items(&next, "/metadata/finalizers").is_empty() && json::int(&next, "/metadata/deletionGracePeriodSeconds") == 0 {
+            if !call.dry_run {
+                self.remove(call.now, kind, key.clone());
+            }
+            return Ok(Arc::new(next));
+        }
+        Ok(self.commit(call, kind, key.clone(), next))
+    }
+
+    /// Defaults, and what the kind's schema says.
+    fn complete(&self, kind: &Arc<Kind>, old: Option<&Value>, object: &mut Value) -> Result<(), Problem> {
+        json::set(object, "/apiVersion", if kind.is_core_event() { "events.k8s.io/v1".into() } else { kind.api_version() });
+        json::set(object, "/kind", kind.kind.clone());
+        if let Some(schema) = &kind.custom {
+            return schema.complete(kind, old, object);
+        }
+        defaults::complete(self, kind, old, object);
+        Ok(())
+    }
+
+    fn commit(&mut self, call: &Call, kind: &Arc<Kind>, key: Key, object: Value) -> Arc<Value> {
+        if call.dry_run {
+            return Arc::new(object);
+        }
+        let stored = self.store.commit(call.now, key, Some(object)).unwrap_or_default();
+        if kind.plural == "customresourcedefinitions" {
+            super::schema::register(&mut self.kinds, &stored);
+        }
+        stored
+    }
+
+    fn remove(&mut self, now: Timestamp, kind: &Kind, key: Key) {
+        if kind.plural == "customresourcedefinitions" {
+            let definition = self.store.get(&key).cloned().unwrap_or_default();
+            let (group, plural) = (json::text(&definition, "/spec/group").to_owned(), json::text(&definition, "/spec/names/plural").to_owned());
+            let theirs: Vec<Key> = self.store.list(&key.name, "").map(|(key, _)| key.clone()).collect();
+            for key in theirs {
+                self.store.commit(now, key, None);
+            }
+            self.kinds.remove(&group, &plural);
+        }
+        self.store.commit(now, key, None);
+    }
+
+    /// Deletes an object. Gives it back as long as it is still there: finalizers, a pod's grace period.
+    ///
+    /// # Errors
+    /// `NotFound`, and `Conflict` for a precondition that does not hold.
+    pub fn delete(&mut self, call: &mut Call, key: &Key, options: &DeleteOptions) -> Result<Option<Arc<Value>>, Problem> {
+        let kind = self.kinds.stored(&key.resource).ok_or_else(Problem::no_such_path)?.clone();
+        let current = self.find(key, &kind)?.clone();
+        for (field, asked) in [("uid", &options.uid), ("resourceVersion", &options.resource_version)] {
+            let found = json::text(&current, &format!("/metadata/{field}"));
+            if !asked.is_empty() && asked != found {
+                let field = if field == "uid" { "UID" } else { "ResourceVersion" };
+                return Err(Problem::conflict(&kind, &key.name, &format!("Precondition failed: {field} in precondition: {asked}, {field} in object meta: {found}")));
+            }
+        }
+        let mut next = (*current).clone();
+        let finalizer = match options.propagation.as_str() {
+            "Foreground" => Some("foregroundDeletion"),
+            "Orphan" => Some("orphan"),
+            _ if kind.plural == "namespaces" => Some("kubernetes"),
+            _ => None,
+        };
+        let mut finalizers = json::items(&next, "/metadata/finalizers").to_vec();
+        if let Some(finalizer) = finalizer.filter(|finalizer| !json::deleting(&next) && !finalizers.iter().any(|known| known == finalizer)) {
+            finalizers.push(finalizer.into());
+            json::set(&mut next, "/metadata/finalizers", finalizers.clone());
+        }
+        let grace = grace(&kind, &current, options);
+        let sooner = json::deleting(&current) && grace < json::int(&current, "/metadata/deletionGracePeriodSeconds");
+        if finalizers.is_empty() && grace == 0 {
+            if !call.dry_run {
+                self.remove(call.now, &kind, key.clone());
+            }
+            return Ok(None);
+        }
+        if !json::deleting(&current) || sooner {
+            let grace_time = std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            json::set(&mut next, "/metadata/deletionTimestamp", seconds(after(call.now, grace_time)));
+            json::set(&mut next, "/metadata/deletionGracePeriodSeconds", grace);
+            if kind.generation != Generation::Never && !sooner {
+                json::set(&mut next, "/metadata/generation", json::int(&current, "/metadata/generation") + 1);
+            }
+        }
+        if next == *current {
+            return Ok(Some(current));
+        }
+        Ok(Some(self.commit(call, &kind, key.clone(), next)))
+    }
+
+    fn patch(&mut self, call: &mut Call, target: &Target, part: Part, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
+        let kind = &target.kind;
+        let key = target.key();
+        let body = request.json()?;
+        let object = match request.content_type.as_str() {
+            "application/json-patch+json" => self.update(call, kind, &key, part, |current| patch::json_patch(current, &body))?,
+            "application/merge-patch+json" => self.update(call, kind, &key, part, |current| Ok(patch::merge(current, &body)))?,
+            "application/strategic-merge-patch+json" if kind.custom.is_none() => {
+                self.update(call, kind, &key, part, |current| super::strategic::merge(current, &body))?
+            }
+            other => return Err(Problem::unsupported_media_type(other)),
+        };
+        Ok((200, object))
+    }
+}
+
+/// The object that a POST or PUT carries, checked against its address.
+fn body(kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
+    let body = request.json()?;
+    let (api_version, name) = match part {
+        Part::Scale => ("autoscaling/v1".to_owned(), "Scale"),
+        _ => (kind.api_version(), kind.kind.as_str()),
+    };
+    let (given_version, given_kind) = (json::text(&body, "/apiVersion"), json::text(&body, "/kind"));
+    if (!given_version.is_empty() && given_version != api_version) || (!given_kind.is_empty() && given_kind != name) {
+        return Err(Problem::bad_request(format!(
+            "{given_kind} in version {given_version:?} cannot be handled as a {name}: the object provided is unrecognized (expected {api_version})"
+        )));
+    }
+    Ok(body)
+}
+
+fn check_preconditions(kind: &Kind, current: &Value, next: &Value) -> Result<(), Problem> {
+    let (found, asked) = (json::text(current, "/metadata/resourceVersion"), json::text(next, "/metadata/resourceVersion"));
+    let name = json::name(current);
+    if asked.is_empty() && !kind.unconditional_update {
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(""), "must be specified for an update");
+        return Err(Problem::invalid(kind, name, &[cause]));
+    }
+    let (uid, asked_uid) = (json::uid(current), json::uid(next));
+    if !asked_uid.is_empty() && asked_uid != uid {
+        let why = format!("Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {uid}");
+        return Err(Problem::conflict(kind, name, &why));
+    }
+    if !asked.is_empty() && asked != found {
+        return Err(Problem::stale(kind, name));
+    }
+    if !json::name(next).is_empty() && json::name(next) != name {
+        return Err(Problem::bad_request("the name of the object does not match the name on the URL"));
+    }
+    Ok(())
+}
+
+/// Puts back everything that this kind of write may not change.
+fn take_over(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
+    if part == Part::Status {
+        let mut merged = current.clone();
+        json::copy(next, &mut merged, "/status");
+        if kind.custom.is_none() {
+            // Built-in kinds let annotations pass here: the Deployment controller sets its revision so.
+            json::copy(next, &mut merged, "/metadata/annotations");
+        }
+        *next = merged;
+    } else if kind.status {
+        json::copy(current, next, "/status");
+    }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion", "generateName"] {
+        json::copy(current, next, &format!("/metadata/{field}"));
+    }
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        let path = format!("/metadata/{field}");
+        let empty = next.pointer(&path).is_some_and(|value| match value {
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            other => other.is_null(),
+        });
+        if empty {
+            json::unset(next, &path);
+        }
+    }
+}
+
+fn raise_generation(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
+    let differs = |path: &str| current.pointer(path) != next.pointer(path);
+    let raised = part != Part::Status
+        && match kind.generation {
+            Generation::Never => false,
+            Generation::Spec => differs("/spec"),
+            Generation::SpecAndAnnotations => differs("/spec") || differs("/metadata/annotations"),
+            Generation::Content => {
+                let content = |object: &Value| {
+                    let mut object = object.clone();
+                    json::unset(&mut object, "/metadata");
+                    json::unset(&mut object, "/status");
+                    object
+                };
+                content(current) != content(next)
+            }
+        };
+    if raised {
+        json::set(next, "/metadata/generation", json::int(current, "/metadata/generation") + 1);
+    }
+}
+
+/// Seconds until the object may go: pods on a node are asked to stop first.
+fn grace(kind: &Kind, current: &Value, options: &DeleteOptions) -> i64 {
+    let running = kind.plural == "pods" && !json::text(current, "/spec/nodeName").is_empty() && !matches!(json::text(current, "/status/phase"), "Failed" | "Succeeded");
+    if !running {
+        return 0;
+    }
+    let own = json::int(current, "/spec/terminationGracePeriodSeconds");
+    let asked = options.grace.unwrap_or(own).max(0);
+    if json::deleting(current) { asked.min(json::int(current, "/metadata/deletionGracePeriodSeconds")) } else { asked }
+}
+
+fn deleted(kind: &Kind, name: &str) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": { "name": name, "group": kind.group, "kind": kind.plural } })
+}

@@ -1,0 +1,71 @@
+//! The manifests of `examples/hello`, with what the scenario wants otherwise.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::{Value, json};
+
+/// What the user of a scenario has in Git.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    pub deployment: Value,
+    pub service: Value,
+    pub rollout: Value,
+}
+
+/// Releases in seconds: the shape of the example's policy with shorter times.
+fn quick_policy() -> Value {
+    json!({
+        "steps": [{"weight": 25, "hold": "1s"}, {"weight": 50, "hold": "1s"}, {"weight": 75, "hold": "1s"}, {"weight": 100, "hold": "1s"}],
+        "gates": [
+            {"name": "ready", "readiness": {"minReady": "100%"}},
+            {"name": "healthz", "http": {
+                "path": "/healthz", "port": "http", "period": "250ms", "timeout": "1s", "failureThreshold": 3, "successThreshold": 2,
+            }},
+        ],
+        "settle": "500ms",
+        "keepPrevious": "2s",
+        "progressDeadline": "30s",
+    })
+}
+
+impl Manifests {
+    /// The examples with a quick policy.
+    pub fn quick() -> Self {
+        let mut manifests = Self { deployment: example("deployment"), service: example("service"), rollout: example("rollout") };
+        manifests.rollout["spec"]["policy"] = quick_policy();
+        manifests
+    }
+
+    pub fn set_image(&mut self, image: &str) {
+        self.container()["image"] = json!(format!("stepgate.test/hello:{image}"));
+    }
+
+    /// Environment variables of the application, all of them.
+    pub fn set_env(&mut self, env: &BTreeMap<String, String>) {
+        self.container()["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    }
+
+    /// All three as one list.
+    pub fn all(&self) -> Value {
+        list(&[&self.deployment, &self.service, &self.rollout])
+    }
+
+    /// What a `GitOps` tool applies again and again.
+    pub fn application(&self) -> Value {
+        list(&[&self.deployment, &self.service])
+    }
+
+    fn container(&mut self) -> &mut Value {
+        &mut self.deployment["spec"]["template"]["spec"]["containers"][0]
+    }
+}
+
+fn list(items: &[&Value]) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+fn example(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/hello/{name}.yaml"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,165 @@
+//! How a scenario begins.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use stepgate::{
+    api::status::Phase,
+    sim::load::{self, KeepAlive, Load},
+};
+use tokio::{net::TcpStream, time};
+
+use super::{
+    Guard, Manifests, Scenario,
+    cluster::{self, Cluster},
+    controller::Controller,
+    merge,
+};
+use crate::world::{Allowance, HELLO, Kind, record, text};
+
+/// Requests a second on new connections.
+const RATE: f64 = 100.0;
+
+/// What a scenario starts with.
+pub struct Plan {
+    name: String,
+    cluster: Cluster,
+    pub guard: Guard,
+    pub manifests: Manifests,
+    pub allowance: Allowance,
+}
+
+impl Plan {
+    pub(super) fn new(name: &str, guard: Guard, cluster: Cluster) -> Self {
+        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance: Allowance::default() }
+    }
+
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        self.manifests.deployment["spec"]["replicas"] = json!(replicas);
+        self
+    }
+
+    /// A merge patch on the policy.
+    pub fn policy(mut self, patch: &Value) -> Self {
+        merge(&mut self.manifests.rollout["spec"]["policy"], patch);
+        self
+    }
+
+    /// The same hold at every step.
+    pub fn hold(mut self, hold: &str) -> Self {
+        let steps = self.manifests.rollout["spec"]["policy"]["steps"].as_array_mut().expect("a policy has steps");
+        steps.iter_mut().for_each(|step| step["hold"] = json!(hold));
+        self
+    }
+
+    /// A merge patch on the Deployment.
+    pub fn deployment(mut self, patch: &Value) -> Self {
+        merge(&mut self.manifests.deployment, patch);
+        self
+    }
+
+    /// A merge patch on the Rollout.
+    pub fn rollout(mut self, patch: &Value) -> Self {
+        merge(&mut self.manifests.rollout, patch);
+        self
+    }
+
+    /// The scenario makes pods fail, end or change in number.
+    pub fn pods_change(mut self) -> Self {
+        self.allowance.pods_change = true;
+        self
+    }
+
+    /// The scenario asks for steps to be skipped.
+    pub fn steps_skipped(mut self) -> Self {
+        self.allowance.steps_skipped = true;
+        self
+    }
+
+    /// The scenario removes or breaks the Service.
+    pub fn service_breaks(mut self) -> Self {
+        self.allowance.service_breaks = true;
+        self
+    }
+
+    /// Namespace, application, Rollout and controller; returns when the first version is `Healthy` and clients are being served.
+    pub async fn start(self) -> Scenario {
+        let mut scenario = self.start_without_clients().await;
+        scenario.wait_for("the first version to be recorded", |status| status.phase == Some(Phase::Healthy)).await;
+        if scenario.guard == Guard::On {
+            let guarded = |status: &stepgate::api::RolloutStatus| status.conditions.iter().any(|condition| condition.type_ == "Guarded" && condition.status == "True");
+            scenario.wait_for("condition Guarded", guarded).await;
+        }
+        scenario.start_clients(RATE).await;
+        scenario
+    }
+
+    /// The same without waiting for the Rollout, and without clients.
+    pub async fn start_without_clients(self) -> Scenario {
+        let mut scenario = self.start_without_controller().await;
+        scenario.controller.start();
+        scenario
+    }
+
+    /// Namespace, application and Rollout, and nobody who acts on them.
+    pub async fn start_without_controller(self) -> Scenario {
+        let random = RandomState::new().hash_one(std::process::id());
+        let namespace = format!("e2e-{}-{:06x}", &self.name[..self.name.len().min(40)], random & 0xff_ffff);
+        let folder = cluster::folder().join(&namespace);
+        fs::create_dir_all(&folder).expect("a folder for the log");
+        let client = self.cluster.client().await;
+        let timeline = record(&client, &namespace);
+        let controller = Controller::new(&self.cluster.controller, &namespace, &folder);
+        let scenario = Scenario {
+            namespace,
+            client,
+            guard: self.guard,
+            allowance: self.allowance,
+            manifests: self.manifests,
+            timeline,
+            cluster: self.cluster,
+            controller,
+            load: None,
+            report: None,
+            bad: Vec::new(),
+            folder,
+            env: BTreeMap::new(),
+        };
+        let mut labels = json!({"stepgate-e2e": "true"});
+        if scenario.guard == Guard::Off {
+            labels["stepgate.dev/admission"] = json!("disabled");
+        }
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scenario.namespace, "labels": labels}});
+        scenario.kubectl(&["create", "-f", "-"], &namespace).await;
+        let all = scenario.manifests.all();
+        scenario.kubectl(&["apply", "-f", "-"], &all).await;
+        scenario
+    }
+}
+
+impl Scenario {
+    /// Sends requests to the Service, at this rate on new connections and on 4 kept ones, once it answers at all: kube-proxy may take a
+    /// second to hear of the first pods.
+    pub async fn start_clients(&mut self, rate: f64) {
+        let timeline = self.timeline.borrow();
+        let address = timeline.now.get(Kind::Service, HELLO).map(|service| text(service, "/spec/clusterIP").to_owned());
+        drop(timeline);
+        let address = address.and_then(|address| address.parse().ok()).expect("the Service's address");
+        let address = SocketAddr::new(address, 80);
+        let answers = async {
+            while TcpStream::connect(address).await.is_err() {
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        time::timeout(Duration::from_secs(10), answers).await.expect("an answer of the Service within 10 s");
+        let keep_alive = KeepAlive { connections: 4, rate: 5.0 };
+        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: Duration::from_secs(180), ..load::Plan::new(address) };
+        self.load = Some(Load::start(plan));
+    }
+}

@@ -1,0 +1,259 @@
+//! Design section 8, checked on every write of a run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use stepgate::api::{
+    RolloutStatus,
+    status::{Outcome, Phase},
+};
+
+use super::{
+    objects::{HELLO, Kind, World, text},
+    ownership,
+    timeline::{Change, Timeline},
+};
+
+/// How long a state may last that is over as soon as two writes have followed each other.
+const PASSING: Duration = Duration::from_secs(1);
+
+/// What the scenario does itself, so that it cannot be held against the controller.
+#[derive(Clone, Debug, Default)]
+pub struct Allowance {
+    /// The scenario makes pods unready, deletes them, scales, or starts pods that fail: their number and identity may change.
+    pub pods_change: bool,
+    /// The scenario asks for steps to be skipped.
+    pub steps_skipped: bool,
+    /// The scenario removes or breaks the Service.
+    pub service_breaks: bool,
+}
+
+/// One write, with the world before and after it.
+pub(super) struct Moment {
+    pub change: Change,
+    pub before: Rc<World>,
+    pub after: Rc<World>,
+    /// The Rollout's status after the write.
+    pub status: Rc<RolloutStatus>,
+}
+
+/// Everything that should not have happened, one sentence each; empty after a good run.
+pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
+    let moments = replay(timeline);
+    let mut found = Vec::new();
+    let mut look = |rule: &str, seen: Vec<(Instant, String)>| {
+        found.extend(seen.into_iter().map(|(at, words)| {
+            let at = at.duration_since(timeline.started_at).as_secs_f64();
+            format!("{at:8.3}s {rule}: {words}")
+        }));
+    };
+    if !allowance.service_breaks {
+        look("a Service without endpoints (8.2)", lasting(&moments, PASSING, no_endpoints));
+        look("too few pods selected (8.2)", each(&moments, |moment| small_selection(moment, allowance)));
+    }
+    look("more than two revisions (8.4)", lasting(&moments, PASSING, third_revision));
+    look("traffic before the gates or after a failure (8.3)", each(&moments, untested_traffic));
+    look("hold before confirmation (8.6)", each(&moments, hold_unconfirmed));
+    look("a status that is not so (8.8)", each(&moments, routed_untrue));
+    look("phases out of order", each(&moments, phase_out_of_order));
+    if !allowance.steps_skipped {
+        look("steps out of order", each(&moments, step_out_of_order));
+    }
+    look("foreign fields written (8.5)", each(&moments, ownership::foreign_field));
+    look("a write that changes nothing", each(&moments, ownership::pointless_write));
+    if !allowance.pods_change {
+        look("promoted pods restarted (8.5)", restarted(&moments));
+    }
+    found
+}
+
+fn replay(timeline: &Timeline) -> Vec<Moment> {
+    let mut world = Rc::new(World::default());
+    let mut status = Rc::new(RolloutStatus::default());
+    let step = |change: Change| {
+        let before = world.clone();
+        let mut after = World::clone(&world);
+        after.put(change.kind, &change.name, change.object.clone());
+        if change.kind == Kind::Rollout && change.name == HELLO {
+            status = Rc::new(after.status(HELLO));
+        }
+        world = Rc::new(after);
+        Moment { change, before, after: world.clone(), status: status.clone() }
+    };
+    timeline.in_order().into_iter().map(step).collect()
+}
+
+fn each(moments: &[Moment], rule: impl Fn(&Moment) -> Option<String>) -> Vec<(Instant, String)> {
+    let mut found: Vec<(Instant, String)> = moments.iter().filter_map(|moment| Some((moment.change.at, rule(moment)?))).collect();
+    found.dedup_by(|a, b| a.1 == b.1);
+    found
+}
+
+/// States that must not last longer than this.
+fn lasting(moments: &[Moment], limit: Duration, rule: impl Fn(&Moment) -> Option<String>) -> Vec<(Instant, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(Instant, String)> = None;
+    for moment in moments {
+        match (rule(moment), &open) {
+            (Some(words), None) => open = Some((moment.change.at, words)),
+            (None, Some((since, words))) => {
+                let lasted = moment.change.at.duration_since(*since);
+                if lasted > limit {
+                    found.push((*since, format!("{words}, for {lasted:.1?}")));
+                }
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    found.extend(open.map(|(since, words)| (since, format!("{words}, to the end"))));
+    found
+}
+
+fn pair() -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), HELLO.to_owned())])
+}
+
+// design §8.2
+fn no_endpoints(moment: &Moment) -> Option<String> {
+    let ready = moment.after.ready_pods(&pair());
+    let known = moment.status.stable.is_some() && moment.after.get(Kind::Service, HELLO).is_some();
+    (known && moment.after.endpoints(HELLO).is_empty() && !ready.is_empty()).then(|| format!("no endpoint while {} pods are ready", ready.len()))
+}
+
+// design §8.2
+fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
+    let Moment { change, before, after, status } = moment;
+    let selector = after.selector(HELLO);
+    if change.kind != Kind::Service || change.name != HELLO || before.selector(HELLO) == selector || selector.is_empty() {
+        return None;
+    }
+    let stable = &status.stable.as_ref()?.hash;
+    let selectable = after.ready_pods(&pair()).len();
+    // A way back waits for nothing: the live side serves with what it has.
+    let back = selector.get(stepgate::api::POD_TEMPLATE_HASH) == Some(stable);
+    let least = if back || allowance.pods_change { selectable.min(1) } else { selectable.min(after.size(HELLO)) };
+    let selected = after.ready_pods(&selector).len();
+    (selected < least).then(|| format!("{selector:?} selects {selected} ready pods, at least {least} were there to be selected"))
+}
+
+// design §8.4
+fn third_revision(moment: &Moment) -> Option<String> {
+    let world = &moment.after;
+    let templates: BTreeSet<String> = world.live_pods(&pair()).filter_map(|pod| world.template(pod)).map(|template| template.to_string()).collect();
+    (templates.len() > 2).then(|| format!("pods of {} templates", templates.len()))
+}
+
+// design §8.3
+fn untested_traffic(moment: &Moment) -> Option<String> {
+    let Moment { after, status, .. } = moment;
+    let stable = status.stable.as_ref().filter(|stable| !stable.hash.is_empty())?;
+    let allowed = status.release.as_ref().is_some_and(|release| release.traffic_since.is_some()) && status.phase != Some(Phase::RolledBack);
+    if allowed || status.phase == Some(Phase::Pending) {
+        return None;
+    }
+    let is_other = |pod: &String| after.hash(pod).is_some_and(|hash| hash != stable.hash);
+    let pod = after.endpoints(HELLO).into_iter().find(is_other)?;
+    Some(format!("{pod} is an endpoint in {:?} though {} is the live hash", status.phase, stable.hash))
+}
+
+// design §8.6
+fn hold_unconfirmed(moment: &Moment) -> Option<String> {
+    let Moment { change, before, after, status } = moment;
+    let step = status.step.as_ref()?;
+    let since = step.since?;
+    let earlier = before.status(HELLO).step.and_then(|earlier| earlier.since);
+    if change.kind != Kind::Rollout || earlier == Some(since) {
+        return None;
+    }
+    let (old, new) = sides(after, status)?;
+    let wrong = match step.weight {
+        100 => old > 0 || new == 0,
+        _ => old == 0 || new == 0,
+    };
+    wrong.then(|| format!("step {} ({} %) is held with {new} endpoints of the canary and {old} of the live side", step.display, step.weight))
+}
+
+// design §8.8
+fn routed_untrue(moment: &Moment) -> Option<String> {
+    let Moment { change, before, after, status } = moment;
+    let routed = status.traffic.as_ref()?.routed?;
+    if change.kind != Kind::Rollout || before.status(HELLO).traffic == status.traffic {
+        return None;
+    }
+    let (old, new) = sides(after, status)?;
+    let wrong = (routed == 0 && new > 0) || (routed == 100 && old > 0) || (routed > 0 && new == 0);
+    wrong.then(|| format!("routed {routed} % with {new} endpoints of the canary and {old} of the live side"))
+}
+
+/// Number of endpoints of the live side and of the canary.
+fn sides(world: &World, status: &RolloutStatus) -> Option<(usize, usize)> {
+    let stable = &status.stable.as_ref()?.hash;
+    let canary = &status.canary.as_ref()?.hash;
+    let hashes: Vec<String> = world.endpoints(HELLO).iter().filter_map(|pod| world.hash(pod)).collect();
+    let count = |of: &String| hashes.iter().filter(|hash| *hash == of).count();
+    Some((count(stable), count(canary)))
+}
+
+fn phase_out_of_order(moment: &Moment) -> Option<String> {
+    use Phase::{Baking, Healthy, Pending, Preparing, Progressing, Promoting, RolledBack, RollingBack};
+    if moment.change.kind != Kind::Rollout || moment.change.name != HELLO {
+        return None;
+    }
+    let from = moment.before.status(HELLO).phase;
+    let to = moment.status.phase?;
+    let next: &[Phase] = match from? {
+        Pending => &[Healthy, Preparing],
+        Healthy => &[Preparing, Pending],
+        Preparing => &[Progressing, RollingBack],
+        Progressing => &[Baking, RollingBack],
+        Baking => &[Promoting, RollingBack],
+        Promoting => &[Healthy, RollingBack],
+        RollingBack => &[RolledBack, Preparing, Healthy],
+        RolledBack => &[Preparing, Healthy, Pending],
+    };
+    (from != Some(to) && !next.contains(&to)).then(|| format!("{from:?} -> {to:?}"))
+}
+
+fn step_out_of_order(moment: &Moment) -> Option<String> {
+    if moment.change.kind != Kind::Rollout || moment.change.name != HELLO {
+        return None;
+    }
+    let before = moment.before.status(HELLO);
+    let same_release = before.release.as_ref()?.started_at == moment.status.release.as_ref()?.started_at;
+    let (from, to) = (before.step?.index, moment.status.step.as_ref()?.index);
+    let forward = moment.status.phase == Some(Phase::Progressing);
+    (same_release && forward && to != from && to != from + 1).then(|| format!("from step {from} to step {to}"))
+}
+
+// design §8.5, last half
+fn restarted(moments: &[Moment]) -> Vec<(Instant, String)> {
+    let mut found = Vec::new();
+    let mut tested: Option<BTreeSet<String>> = None;
+    for moment in moments.iter().filter(|moment| moment.change.kind == Kind::Rollout && moment.change.name == HELLO) {
+        let world = &moment.after;
+        let uids = |hash: &str| -> BTreeSet<String> {
+            let labels = BTreeMap::from([(stepgate::api::POD_TEMPLATE_HASH.to_owned(), hash.to_owned())]);
+            world.live_pods(&labels).map(|pod| text(pod, "/metadata/uid").to_owned()).collect()
+        };
+        let status = &moment.status;
+        match status.phase {
+            Some(Phase::Baking) if tested.is_none() => tested = status.canary.as_ref().map(|canary| uids(&canary.hash)),
+            Some(Phase::Healthy) => {
+                let promoted = status.history.last().is_some_and(|entry| entry.outcome == Outcome::Promoted);
+                if let (Some(before), Some(stable), true) = (tested.take(), &status.stable, promoted) {
+                    let after = uids(&stable.hash);
+                    if after != before {
+                        found.push((moment.change.at, format!("tested were {before:?}, there are {after:?}")));
+                    }
+                }
+            }
+            Some(Phase::RollingBack) => tested = None,
+            _ => {}
+        }
+    }
+    found
+}

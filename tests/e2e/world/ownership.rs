@@ -1,0 +1,79 @@
+//! Who wrote which field, from `metadata.managedFields`.
+
+use serde_json::Value;
+
+use super::{
+    invariant::Moment,
+    objects::{Kind, text},
+};
+
+/// Field managers of the controller begin with this.
+const MANAGER: &str = "stepgate";
+
+/// What the controller may own of an object that isn't its own, as paths in managed-field notation; a path covers all below it.
+fn allowed(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Deployment => &[
+            "f:spec/f:paused",
+            "f:spec/f:replicas",
+            "f:spec/f:strategy/f:rollingUpdate/f:maxSurge",
+            "f:metadata/f:labels/f:stepgate.dev/handover",
+            "f:metadata/f:annotations/f:stepgate.dev/handover-max-surge",
+        ],
+        Kind::Service => &["f:spec/f:selector/f:pod-template-hash", "f:spec/f:selector/f:stepgate.dev/rotation", "f:spec/f:sessionAffinity", "f:spec/f:sessionAffinityConfig"],
+        Kind::Pod => &["f:metadata/f:labels/f:stepgate.dev/rotation"],
+        Kind::ReplicaSet => &["f:metadata/f:ownerReferences", "f:metadata/f:annotations/f:deployment.kubernetes.io", "f:spec/f:replicas"],
+        Kind::Rollout => &["f:status", "f:metadata/f:finalizers"],
+        Kind::EndpointSlice => &[],
+    }
+}
+
+// design §8.5
+pub(super) fn foreign_field(moment: &Moment) -> Option<String> {
+    let object = moment.change.object.as_deref()?;
+    if object.pointer("/metadata/labels").and_then(|labels| labels.get(stepgate::api::ROLLOUT_UID)).is_some() {
+        return None;
+    }
+    let owned = ours(object).flat_map(|entry| entry.get("fieldsV1").map(leaves).unwrap_or_default());
+    let allowed = allowed(moment.change.kind);
+    let foreign: Vec<String> = owned.filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)) && !is_container(path)).collect();
+    (!foreign.is_empty()).then(|| format!("{:?} {}: {}", moment.change.kind, moment.change.name, foreign.join(", ")))
+}
+
+/// A write by the controller that leaves everything but its own bookkeeping as it was.
+pub(super) fn pointless_write(moment: &Moment) -> Option<String> {
+    let after = moment.change.object.as_deref()?;
+    let before = moment.before.get(moment.change.kind, &moment.change.name)?;
+    let times = |object: &Value| ours(object).map(|entry| text(entry, "/time").to_owned()).collect::<Vec<_>>();
+    (times(before) != times(after) && bare(before) == bare(after)).then(|| format!("{:?} {}", moment.change.kind, moment.change.name))
+}
+
+fn ours(object: &Value) -> impl Iterator<Item = &Value> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    entries.filter(|entry| text(entry, "/manager").starts_with(MANAGER))
+}
+
+/// The object without what every write changes.
+fn bare(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        metadata.remove("resourceVersion");
+    }
+    object
+}
+
+/// Empty containers above allowed fields that stay owned after the fields have gone.
+fn is_container(path: &str) -> bool {
+    matches!(path, "f:metadata/f:labels" | "f:metadata/f:annotations" | "f:metadata/f:finalizers" | "f:spec/f:selector" | "f:spec/f:strategy/f:rollingUpdate")
+}
+
+/// The paths of a `fieldsV1` tree that have nothing below them.
+fn leaves(fields: &Value) -> Vec<String> {
+    let Some(fields) = fields.as_object() else { return Vec::new() };
+    let below = |(key, value): (&String, &Value)| {
+        let leaves = leaves(value);
+        if leaves.is_empty() { vec![key.clone()] } else { leaves.into_iter().map(|leaf| format!("{key}/{leaf}")).collect() }
+    };
+    fields.iter().filter(|(key, _)| *key != ".").flat_map(below).collect()
+}
