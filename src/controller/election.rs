@@ -57,6 +57,12 @@ pub struct Election {
     failing: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Update,
+}
+
 /// Why a write did not go through.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
@@ -85,6 +91,7 @@ impl Election {
         let mut listed = false;
         loop {
             match decide(self.seen.as_ref(), &self.me, Instant::now()) {
+                Step::Create => self.create().await,
                 Step::Acquire | Step::Renew => self.claim(leads).await,
                 Step::Lost(loss) => {
                     leads.send_replace(Leadership::Standby);
@@ -135,11 +142,24 @@ impl Election {
         }
     }
 
+    async fn create(&mut self) {
+        let spec = LeaseSpec { lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(), ..LeaseSpec::default() };
+        let lease = Lease { metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() }, spec: Some(spec) };
+        match self.write(Verb::Create, &lease, Instant::now() + CALL_TIMEOUT).await {
+            Ok(lease) => return self.told(lease),
+            Err(WriteError::Conflict) => self.read().await,
+            Err(error) => self.failed("the Lease cannot be made", &error),
+        }
+        self.me.tried = Some(Instant::now());
+    }
+
     /// Writes our name into the Lease. The time of leading counts from here, not from the answer.
     async fn claim(&mut self, leads: &watch::Sender<Leadership>) {
+        let Some(mut lease) = self.lease.clone() else { return };
+        self.put_name_into(&mut lease);
         let sent = Instant::now();
         let limit = self.me.leads_until().map_or(sent + CALL_TIMEOUT, |end| end.min(sent + CALL_TIMEOUT));
-        match self.write(self.claimed(), limit).await {
+        match self.write(Verb::Update, &lease, limit).await {
             Ok(lease) => {
                 self.told(lease);
                 self.failing = false;
@@ -156,11 +176,7 @@ impl Election {
         self.me.tried = Some(Instant::now());
     }
 
-    fn claimed(&self) -> Lease {
-        let mut lease = self
-            .lease
-            .clone()
-            .unwrap_or_else(|| Lease { metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() }, spec: None });
+    fn put_name_into(&self, lease: &mut Lease) {
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
         let now = MicroTime(self.clock.now());
         if spec.holder_identity.as_deref() != Some(&self.me.identity) {
@@ -170,23 +186,20 @@ impl Election {
         spec.holder_identity = Some(self.me.identity.clone());
         spec.lease_duration_seconds = i32::try_from(LEASE_DURATION.as_secs()).ok();
         spec.renew_time = Some(now);
-        lease
     }
 
-    async fn write(&self, lease: Lease, limit: Instant) -> Result<Lease, WriteError> {
-        // With the version that was seen: refused, if anybody has written since.
-        let (verb, params) = (if self.lease.is_some() { "update" } else { "create" }, PostParams::default());
+    /// Writes the Lease; an update is refused if anybody has written it since it was seen.
+    async fn write(&self, verb: Verb, lease: &Lease, limit: Instant) -> Result<Lease, WriteError> {
+        let params = PostParams::default();
         let call = async {
-            match self.lease {
-                Some(_) => self.api.replace(NAME, &params, &lease).await,
-                None => self.api.create(&params, &lease).await,
+            match verb {
+                Verb::Create => self.api.create(&params, lease).await,
+                Verb::Update => self.api.replace(NAME, &params, lease).await,
             }
         };
         let result = match timeout_at(limit, call).await {
             Err(_) => Err(WriteError::Timeout),
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 || (status.code == 404 && self.lease.is_some()) => {
-                Err(WriteError::Conflict)
-            }
+            Ok(Err(kube::Error::Api(status))) if matches!((status.code, verb), (409, _) | (404, Verb::Update)) => Err(WriteError::Conflict),
             Ok(answer) => answer.map_err(WriteError::Api),
         };
         let outcome = match &result {
@@ -194,6 +207,10 @@ impl Election {
             Err(WriteError::Conflict) => WriteOutcome::Conflict,
             Err(WriteError::Timeout) => WriteOutcome::Timeout,
             Err(WriteError::Api(_)) => WriteOutcome::Error,
+        };
+        let verb = match verb {
+            Verb::Create => "create",
+            Verb::Update => "update",
         };
         self.metrics.wrote(&Write { kind: "Lease", verb, outcome });
         result
@@ -220,7 +237,7 @@ impl Election {
                 spec.holder_identity = Some(String::new());
                 spec.renew_time = Some(MicroTime(self.clock.now()));
             }
-            match self.write(lease, Instant::now() + CALL_TIMEOUT).await {
+            match self.write(Verb::Update, &lease, Instant::now() + CALL_TIMEOUT).await {
                 Ok(_) => {
                     tracing::info!(identity = self.me.identity, "gave the Lease back");
                     return;

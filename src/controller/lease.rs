@@ -1,12 +1,15 @@
 //! Who leads, decided purely from a Lease (`coordination.k8s.io/v1`); `election.rs` reads and writes it.
 //!
 //! **Guarantee:** as long as monotonic clocks run equally fast to within a third, never two of those that follow these rules lead at
-//! once, however late or lost calls and watch events are, and whenever the Lease is deleted. It rests on three rules:
+//! once, however late or lost calls and watch events are, and whenever the Lease is deleted. It rests on four rules:
 //!
 //! 1. Every write carries the resourceVersion that was seen, so it goes through only if nobody else has written since.
 //! 2. Who writes leads for [`RENEW_DEADLINE`] from when that write was *sent*: before anybody can have seen it.
 //! 3. Somebody else's Lease is over when *we* have not seen it change for its duration, which is longer, on our own monotonic clock.
 //!    Wall clocks are written for people to read, and never compared.
+//! 4. A Lease that is missing is made, but making it is not taking it: a creation is conditional on no version, and one that comes late
+//!    could follow another creation and deletion. A new Lease is waited out like a held one, because its predecessor may have been deleted
+//!    under a leader that has not seen it.
 //!
 //! **Assumption:** nobody else writes a holder into the Lease, or takes one out.
 //!
@@ -33,11 +36,20 @@ const RENEW_RETRY: Duration = Duration::from_millis(50);
 /// The pause after a take-over that failed: the API server may be starting.
 const ACQUIRE_RETRY: Duration = Duration::from_millis(500);
 
+/// Who holds a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// It is new, and nobody has taken it.
+    NobodyYet,
+    /// Its last holder gave it back.
+    Released,
+    Named(String),
+}
+
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseFacts {
-    /// Who holds it; nobody, once it was released.
-    pub holder: Option<String>,
+    pub holder: Holder,
     /// For how long after a change, as its holder promises.
     pub duration: Duration,
 }
@@ -47,10 +59,12 @@ impl LeaseFacts {
     pub fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-        Self {
-            holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
-            duration: duration.map_or(LEASE_DURATION, Duration::from_secs),
-        }
+        let holder = match spec.holder_identity.filter(|holder| !holder.is_empty()) {
+            Some(name) => Holder::Named(name),
+            None if spec.renew_time.is_some() => Holder::Released,
+            None => Holder::NobodyYet,
+        };
+        Self { holder, duration: duration.map_or(LEASE_DURATION, Duration::from_secs) }
     }
 }
 
@@ -82,7 +96,7 @@ impl Seen {
     }
 
     fn is_held_by(&self, identity: &str) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.holder.as_deref() == Some(identity))
+        self.lease.as_ref().is_some_and(|lease| matches!(&lease.holder, Holder::Named(name) if name == identity))
     }
 }
 
@@ -117,6 +131,8 @@ impl Me {
 /// What to do about the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Make it, without a name in it. Nobody leads by that.
+    Create,
     /// Write our name into it.
     Acquire,
     /// Write our name into it once more.
@@ -154,15 +170,15 @@ pub fn decide(seen: Option<&Seen>, me: &Me, now: Instant) -> Step {
         (Some(Seen { lease: Some(_), .. }), Some(_)) => Step::Lost(Loss::Displaced),
         (_, Some(_)) => Step::Lost(Loss::Deleted),
         (Some(seen), None) => {
-            let free = match &seen.lease {
-                // There never was one, or it was deleted under a holder that has not seen it yet.
-                None => seen.changed + LEASE_DURATION,
-                Some(LeaseFacts { holder: None, .. }) => seen.changed,
-                Some(_) if seen.is_held_by(&me.identity) => seen.changed,
-                Some(LeaseFacts { duration, .. }) => seen.changed + *duration,
+            let (free, step) = match &seen.lease {
+                None => (seen.changed, Step::Create),
+                Some(LeaseFacts { holder: Holder::Released, .. }) => (seen.changed, Step::Acquire),
+                // Written by this process, and by nobody since.
+                Some(_) if seen.is_held_by(&me.identity) => (seen.changed, Step::Acquire),
+                Some(LeaseFacts { duration, .. }) => (seen.changed + *duration, Step::Acquire),
             };
             let due = me.tried.map_or(free, |tried| free.max(tried + ACQUIRE_RETRY));
-            if now >= due { Step::Acquire } else { Step::Wait(Some(due)) }
+            if now >= due { step } else { Step::Wait(Some(due)) }
         }
         (None, None) => Step::Wait(None),
     }
@@ -176,9 +192,15 @@ mod tests {
     type Millis = u64;
 
     const ME: &str = "me";
+    const NEW: &str = "nobody yet";
 
     fn lease(holder: &str, seconds: u64) -> Option<LeaseFacts> {
-        Some(LeaseFacts { holder: Some(holder.to_owned()).filter(|holder| !holder.is_empty()), duration: Duration::from_secs(seconds) })
+        let holder = match holder {
+            "" => Holder::Released,
+            NEW => Holder::NobodyYet,
+            name => Holder::Named(name.to_owned()),
+        };
+        Some(LeaseFacts { holder, duration: Duration::from_secs(seconds) })
     }
 
     fn at(start: Instant, millis: Millis) -> Instant {
@@ -190,20 +212,23 @@ mod tests {
 
     #[derive(Debug)]
     enum Expected {
+        Create,
         Acquire,
         Renew,
         WaitUntil(Millis),
         Wait,
         Lost(Loss),
     }
-    use Expected::{Acquire, Lost, Renew, Wait, WaitUntil};
+    use Expected::{Acquire, Create, Lost, Renew, Wait, WaitUntil};
 
     #[test]
     fn each_situation_has_one_step() {
         let rows: Vec<(&str, Row)> = vec![
             ("nothing is known yet", (None, None, None, 9_000, Wait)),
-            ("no Lease: it may just have been deleted", (Some((None, 0)), None, None, 2_999, WaitUntil(3_000))),
-            ("no Lease for long enough", (Some((None, 0)), None, None, 3_000, Acquire)),
+            ("no Lease", (Some((None, 100)), None, None, 100, Create)),
+            ("no Lease, and making it failed", (Some((None, 0)), None, Some(100), 100, WaitUntil(600))),
+            ("a new Lease: another one may just have been deleted", (Some((lease(NEW, 3), 100)), None, None, 3_099, WaitUntil(3_100))),
+            ("a new Lease that nobody took", (Some((lease(NEW, 3), 100)), None, None, 3_100, Acquire)),
             ("released", (Some((lease("", 3), 1_000)), None, None, 1_000, Acquire)),
             ("held by another", (Some((lease("other", 3), 1_000)), None, None, 3_999, WaitUntil(4_000))),
             ("not seen to change for its duration", (Some((lease("other", 3), 1_000)), None, None, 4_000, Acquire)),
@@ -230,6 +255,7 @@ mod tests {
                 tried: tried.map(|millis| at(start, millis)),
             };
             let expected = match expected {
+                Create => Step::Create,
                 Acquire => Step::Acquire,
                 Renew => Step::Renew,
                 WaitUntil(millis) => Step::Wait(Some(at(start, millis))),
@@ -259,8 +285,9 @@ mod tests {
     #[test]
     fn what_a_lease_does_not_say_is_assumed() {
         let facts = |spec: serde_json::Value| LeaseFacts::of(&serde_json::from_value(serde_json::json!({"spec": spec})).unwrap());
-        assert_eq!(facts(serde_json::json!({"holderIdentity": ""})), LeaseFacts { holder: None, duration: LEASE_DURATION });
-        assert_eq!(LeaseFacts::of(&Lease::default()), LeaseFacts { holder: None, duration: LEASE_DURATION });
+        assert_eq!(facts(serde_json::json!({"holderIdentity": ""})), LeaseFacts { holder: Holder::NobodyYet, duration: LEASE_DURATION });
+        assert_eq!(LeaseFacts::of(&Lease::default()), LeaseFacts { holder: Holder::NobodyYet, duration: LEASE_DURATION });
+        assert_eq!(facts(serde_json::json!({"renewTime": "2026-11-21T10:00:00.000000Z"})).holder, Holder::Released);
         assert_eq!(facts(serde_json::json!({"holderIdentity": "a", "leaseDurationSeconds": 15})).duration, Duration::from_secs(15));
     }
 

@@ -120,7 +120,7 @@ pub async fn run(namespace: String, context: Context) {
     let calls = Calls::new(context.client.clone(), namespace.clone(), context.vitals.metrics.clone());
     tracing::info!(namespace, "watching");
     let (facts, actors) = (Facts::default(), Actors::new());
-    let mut this = Namespace { namespace, context, calls, facts, actors, sender, seen_sender, leads: false, dirty: BTreeSet::new(), tasks: JoinSet::new() };
+    let mut this = Namespace { name: namespace, context, calls, facts, actors, sender, seen_sender, leads: false, dirty: BTreeSet::new(), tasks: JoinSet::new() };
     this.work(receiver, seen_receiver).await;
 }
 
@@ -169,7 +169,7 @@ where
 }
 
 struct Namespace {
-    namespace: String,
+    name: String,
     context: Context,
     calls: Calls,
     facts: Facts,
@@ -241,7 +241,7 @@ impl Namespace {
     fn report(&self) -> Report {
         let state = self.facts.missing().map_or(State::Ready, |kind| State::NotYet(format!("{kind} have not been listed yet")));
         let phases = self.facts.rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending));
-        Report { who: format!("namespace {}", self.namespace), state, phases: phases.collect() }
+        Report { who: format!("namespace {}", self.name), state, phases: phases.collect() }
     }
 
     fn all_dirty(&mut self) {
