@@ -22,7 +22,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::api::{ClusterRolloutPolicy, PolicySpec, Rollout};
+use crate::{
+    api::{ClusterRolloutPolicy, PolicySpec, Rollout},
+    gate::http::{self, Asker},
+};
 
 use super::{
     clock::Clock,
@@ -99,8 +102,15 @@ impl Backoff for WatchBackoff {
 /// # Errors
 /// When the client for HTTP probes cannot be made.
 pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>) -> anyhow::Result<()> {
+    let asker = Arc::new(http::client()?);
+    run_asking(client, asker, options, clock, leadership).await;
+    Ok(())
+}
+
+/// The same, with the requests of HTTP gates sent by `asker`.
+pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
-    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, http: crate::gate::http::client()? };
+    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_policies(client.clone(), policy_sender));
     let api: Api<PartialObjectMeta<Rollout>> = match &options.namespace {
@@ -128,7 +138,6 @@ pub async fn run(client: Client, options: Options, clock: Clock, leadership: wat
             places.follow(&mut tasks, &context);
         }
     }
-    Ok(())
 }
 
 /// The namespaces that have Rollouts, and the tasks that run them.
