@@ -14,9 +14,13 @@
 //! never advance.
 
 pub mod api;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod cli;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod controller;
 pub mod core;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod gate;
 #[cfg(feature = "sim")]
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod sim;

@@ -223,17 +223,14 @@ impl Actor {
                 _ => {}
             }
         }
-        match &done.failure {
-            None => {
-                self.failures = 0;
-                self.not_before = None;
-            }
-            Some(_) => {
-                self.failures += 1;
-                let longest = if pins { LONGEST_PIN_BACKOFF } else { LONGEST_BACKOFF };
-                let wait = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(12)).min(longest);
-                self.not_before = Some(Instant::now() + if self.failures == 1 { Duration::ZERO } else { wait });
-            }
+        if done.failure.is_some() {
+            self.failures += 1;
+            let longest = if pins { LONGEST_PIN_BACKOFF } else { LONGEST_BACKOFF };
+            let wait = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(12)).min(longest);
+            self.not_before = Some(Instant::now() + if self.failures == 1 { Duration::ZERO } else { wait });
+        } else {
+            self.failures = 0;
+            self.not_before = None;
         }
     }
 
@@ -295,11 +292,14 @@ impl Batch {
                 }
                 Err(error) => {
                     log_failure(&rollout, action, &error);
-                    if matches!(error, CallError::Conflict) {
-                        done.written.extend(calls.read_again(action).await);
-                    }
+                    let conflict = matches!(error, CallError::Conflict);
                     done.failure = Some(error);
-                    return done;
+                    if conflict {
+                        done.written.extend(calls.read_again(action).await);
+                        return done;
+                    }
+                    // What keeps failing must not keep the status from being told.
+                    break;
                 }
             }
         }

@@ -67,7 +67,7 @@ pub struct Options {
 }
 
 /// A watch that was interrupted begins again soon, at 0.1 s to 5 s: a controller without its watches is blind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WatchBackoff(Duration);
 
 impl WatchBackoff {

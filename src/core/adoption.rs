@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    roll, rollback,
+    roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionWait, Why},
@@ -39,6 +39,9 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
             return roll_instead(view, draft, wait);
         }
         return draft.wait(Why::AdoptionAwaits(wait));
+    }
+    if steps::remove_twins(view, draft, release) == Progress::Waiting {
+        return Progress::Waiting;
     }
     hand_over(view, draft, release, sides.canary)
 }
@@ -185,6 +188,11 @@ fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &
 fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
     rollback::record(draft, release, Outcome::Promoted, "", view);
     let version = successor.version();
+    let canary = super::canary::name(&view.hello.name, &release.revision);
+    if successor.replica_set.name.starts_with(&canary) {
+        let note = format!("ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted", successor.replica_set.name, version.replicas, view.hello.name);
+        draft.notice(Reason::Adopted, note);
+    }
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;

@@ -461,6 +461,22 @@ impl Model {
         panic!("no end: {:?} {}\n{}", self.phase(), self.status().why, self.trace.join("\n"));
     }
 
+    /// The same, skipping the time in which nothing happens.
+    pub fn run_fast(&mut self, until: impl Fn(&Self) -> bool) {
+        self.run(|model| until(model) || model.is_waiting());
+        while !until(self) {
+            let wake_at = decide(&self.snapshot(), self.now).wake_at.expect("a wait has an end");
+            self.now = self.now.max(wake_at);
+            self.run(|model| until(model) || model.is_waiting());
+        }
+    }
+
+    /// Whether nothing will happen before the time that the decision named.
+    fn is_waiting(&self) -> bool {
+        let decision = decide(&self.snapshot(), self.now);
+        decision.actions.is_empty() && decision.wake_at.is_some_and(|at| at > self.now) && difference(Some(&self.recorded), &decision.status) == Difference::Nothing
+    }
+
     pub fn run_to(&mut self, phase: Phase) {
         self.run(|model| model.phase() == phase && model.status().release.is_none());
     }

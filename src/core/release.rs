@@ -6,7 +6,7 @@ use super::{
     action::{Action, Reason},
     adoption,
     draft::{Draft, Progress, after},
-    gate, request,
+    gate, native, request,
     request::Command,
     roll, rollback,
     service_split::Pin,
@@ -44,6 +44,10 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     }
     if let Some(command) = command {
         request::promote(view, draft, command);
+    }
+    if matches!(phase, Phase::Progressing | Phase::Baking) && !view.hello.paused {
+        // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.
+        return native::stop(view, draft, live.as_ref());
     }
     draft.status.gates = gate::statuses(view, &release, phase, canary.as_ref());
     match (phase, &canary) {

@@ -68,12 +68,12 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),
         (_, Phase::Promoting) => Err("the release is being made permanent already".into()),
         (_, Phase::Preparing) => Err("no gate has passed yet: the release is still being prepared".into()),
-        (RequestAction::Promote, Phase::Baking) | (RequestAction::PromoteFull, Phase::Baking) => {
+        (RequestAction::Promote | RequestAction::PromoteFull, Phase::Baking) => {
             Ok((Command::Promote, "the previous version is not kept warm any longer"))
         }
         (RequestAction::Promote, _) => match &status.step {
-            Some(StepStatus { since: Some(since), .. }) if *since <= view.now => Ok((Command::Promote, "the hold is over")),
-            _ => Err("the step has not begun its hold: its weight is not confirmed yet".into()),
+            Some(StepStatus { since: Some(_), .. }) => Ok((Command::Promote, "the hold is over")),
+            _ => Err("the step has no hold to end yet: its weight is not confirmed".into()),
         },
         (RequestAction::PromoteFull, _) => {
             let pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, under_release, When::DuringSteps, &canary));
@@ -107,7 +107,8 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, command: Command) {
     match command {
         Command::Promote => {
             if let Some(step) = &mut draft.status.step {
-                step.until = Some(view.now);
+                // A weight that is still settling settles: only the hold is cut short.
+                step.until = Some(step.since.map_or(view.now, |since| since.max(view.now)));
                 step.held = None;
             }
         }

@@ -8,7 +8,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress, step},
-    request,
+    native, request,
     request::Command,
     rollback,
     service_split::Pin,
@@ -154,10 +154,10 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
         draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);
     }
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
-        if !hello.paused {
-            draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
-        }
         draft.enter(Phase::RolledBack);
+        if native::hold_back(view, draft, live) == Progress::Waiting {
+            return Progress::Waiting;
+        }
         return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
     }
     if let Some(refusal) = draft.refusal.clone() {

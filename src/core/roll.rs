@@ -16,9 +16,9 @@ use super::{
 /// How long kept-alive connections to the canary's pods are given.
 const DRAIN: Span = Span::seconds(5);
 
-/// Whether the Deployment has begun to roll: it has a ReplicaSet of the new revision beside the canary's.
+/// Whether the Deployment has begun to roll: it has pods of the new revision beside the canary's.
 pub fn has_begun(view: &View<'_>) -> bool {
-    view.successor().is_some() || !view.hello.paused
+    !view.hello.paused || view.successor().is_some_and(|successor| successor.replica_set.replicas > 0 || !successor.pods.is_empty())
 }
 
 /// Rolls, as far as it can go now.

@@ -162,7 +162,7 @@ fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
         draft.act(Action::ScaleReplicaSet { replica_set: adopted.replica_set.object(), replicas: 0 });
     }
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
-        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: adopted.is_some() });
+        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: adopted.is_some() && view.canary().is_none() });
     }
     let gone = view.ours().next().is_none() && lingering(view).is_none() && adopted.is_none_or(|adopted| adopted.pods.is_empty());
     if gone { Progress::Done } else { Progress::Waiting }
@@ -189,8 +189,11 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     };
     record(draft, release, outcome, &rollback.message, view);
     draft.notice(Reason::RolledBack, format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message));
-    draft.enter(Phase::RolledBack);
     draft.wake(view.now);
+    if rollback.reason.rejects() && view.hello.revision == release.revision {
+        draft.enter(Phase::RolledBack);
+        return draft.wait(Why::Held { revision: release.revision.clone(), reason: rollback.message.clone() });
+    }
     draft.wait(Why::RemovingCanary { reason: rollback.message.clone() })
 }
 

@@ -12,7 +12,7 @@ use super::{
     action::{Action, Reason},
     adoption, canary,
     draft::{Draft, Progress, after, elapsed, step},
-    gate,
+    gate, native,
     replicas::share,
     service_split::Pin,
     traffic::{self, Sides, establish},
@@ -62,36 +62,23 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     draft.wait(Why::Recording)
 }
 
-/// Where the Deployment had begun to roll by itself (no admission policy held it): paused, pinned, and the new pods taken away again,
-/// which makes the Deployment controller restore the live ones.
+/// Pins the Services to the live side and makes sure that the Deployment does not roll by itself.
 fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
-    let hello = view.hello;
     let target = Pin::Hash(live.replica_set.hash.clone());
-    if !hello.paused {
-        draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
-    }
     let to_pin: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
     if !to_pin.is_empty() {
+        if !view.hello.paused {
+            draft.act(Action::SetPaused { deployment: view.hello.object(), paused: true });
+        }
         let services = to_pin.iter().map(|service| service.name.clone()).collect();
         traffic::move_services(draft, to_pin, &target);
         return draft.wait(Why::Pinning { services });
     }
-    if !hello.paused || !hello.observed() {
-        return draft.wait(Why::Pausing { deployment: hello.name.clone() });
-    }
-    if let Some(native) = view.successor().filter(|native| native.replica_set.replicas > 0 || !native.pods.is_empty()) {
-        // Mechanics: with the live side at 0 the Deployment controller would bring the new one back instead.
-        if native.replica_set.replicas > 0 && live.replica_set.replicas > 0 {
-            draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
-        }
+    let stopped = native::stop(view, draft, Some(live));
+    if stopped == Progress::Waiting {
         draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
     }
-    if live.replica_set.replicas < hello.replicas {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
-    }
-    Progress::Done
+    stopped
 }
 
 fn first_size(view: &View<'_>, release: &Release) -> i32 {
@@ -119,15 +106,27 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         }
         return draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() });
     }
-    // Mechanics §11: after an adoption the Deployment controller would take an older twin for the new ReplicaSet and restart everything.
-    let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-    let twins = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live && set.replicas == 0 && set.current == 0);
-    for twin in twins.filter(|set| !set.deleting) {
-        draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
+    if remove_twins(view, draft, release) == Progress::Waiting {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return Progress::Waiting;
     }
     draft.act(Action::CreateCanary { name: name.clone(), body: canary::body(view, &name, first_size(view, release)) });
     draft.deadline(release.policy.progress_deadline, view.now);
     draft.wait(Why::CreatingCanary { name })
+}
+
+/// Removes the ReplicaSets that the Deployment has for the new template already, empty ones by now: after an adoption the Deployment
+/// controller would take such an older twin for the new ReplicaSet and restart everything (mechanics §11).
+pub fn remove_twins(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
+    let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live).collect();
+    if twins.is_empty() {
+        return Progress::Done;
+    }
+    for twin in twins.iter().filter(|set| !set.deleting && set.replicas == 0 && set.current == 0) {
+        draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
+    }
+    draft.wait(Why::Restoring { deployment: view.hello.name.clone() })
 }
 
 fn await_first_pods(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::api::{
+    policy::OnFailure,
     rollout::{Request, RequestAction},
     status::{Outcome, Phase},
 };
@@ -260,6 +261,36 @@ fn a_crash_after_any_write_changes_nothing_about_the_outcome() {
         model.run_to(Phase::Healthy);
         model.settle();
         assert_eq!(outcome(&model), Some(Outcome::Promoted), "every {every}\n{}", model.trace.join("\n"));
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn every_preset_releases_what_is_good_and_takes_back_what_is_not() {
+    for (name, text) in crate::cli::presets::PRESETS {
+        let preset: crate::api::ClusterRolloutPolicy = serde_saphyr::from_str(text).expect("a preset");
+        let mut model = Model::new(4, preset.spec.0);
+        model.run_to(Phase::Healthy);
+        model.set_image("hello:v2");
+        model.run(|model| model.status().release.is_some());
+        model.run_fast(|model| model.status().release.is_none());
+        model.settle();
+        assert_eq!(outcome(&model), Some(Outcome::Promoted), "{name}");
+        model.assert_clean();
+
+        model.set_image("hello:v3");
+        model.run(|model| model.status().release.is_some());
+        model.run_fast(|model| model.phase() == Phase::Baking);
+        let canary: Vec<String> = model.pods_of("hello:v3").iter().map(|pod| pod.uid.clone()).collect();
+        model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        model.control(Crash::Never);
+        assert_eq!(model.phase(), Phase::RollingBack, "{name}");
+        if model.policy.on_failure == OnFailure::Pause {
+            model.run(|model| model.status().why.contains("kept without clients"));
+            request(&mut model, RequestAction::Abort);
+        }
+        model.run_to(Phase::RolledBack);
+        assert_eq!(outcome(&model), Some(Outcome::RolledBack), "{name}");
         model.assert_clean();
     }
 }

@@ -68,12 +68,10 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     }
 
     let target = pin(split, sides.canary);
-    if let Split::Rotation { canary, stable } = split {
-        let missing: Vec<_> = chosen(view, sides, canary, stable).into_iter().filter(|pod| !pod.labels.contains_key(ROTATION)).collect();
-        if !missing.is_empty() {
-            missing.into_iter().for_each(|pod| draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::In }));
-            return draft.wait(Why::ChangingWeight { weight });
-        }
+    if let Split::Rotation { canary, stable } = split
+        && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
+    {
+        return draft.wait(Why::ChangingWeight { weight });
     }
     let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
     if !to_move.is_empty() {
@@ -85,7 +83,8 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         if read_pods_first(view, draft) == Progress::Waiting {
             return Progress::Waiting;
         }
-        if draft.status.step.as_ref().is_some_and(|step| step.since.is_some()) {
+        // Held and waiting for nothing, yet not as it was: somebody else wrote it. (After a shelter the clock of the wait still runs.)
+        if view.snapshot.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
             draft.notice(Reason::SelectorContested, format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")));
         }
@@ -98,7 +97,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::Confirming { weight, services: unconfirmed });
     }
-    retire_labels(view, draft, split, sides);
+    retire_labels(view, draft, split);
     Progress::Done
 }
 
@@ -109,7 +108,7 @@ pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
         return Progress::Done;
     }
     draft.act(Action::ReadPods);
-    draft.wait(Why::CanaryPods { needed: view.hello.replicas.min(1), trouble: None, until: None })
+    draft.wait(Why::Verifying)
 }
 
 /// Writes a pin into Services.
@@ -127,7 +126,7 @@ pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
         return Progress::Done;
     }
     move_services(draft, pinned, &Pin::Open);
-    labelled.into_iter().for_each(|pod| draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+    draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
     Progress::Waiting
 }
 
@@ -165,14 +164,26 @@ fn first<'a>(side: &Side<'a>, number: i32) -> Vec<&'a PodFacts> {
     ready
 }
 
-/// Takes the rotation label off pods that the split does not count on. Only after the selectors are confirmed.
-fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split, sides: Sides<'_, '_>) {
-    let keep: Vec<&str> = match split {
-        Split::Rotation { canary, stable } => chosen(view, sides, canary, stable).into_iter().map(|pod| pod.uid.as_str()).collect(),
-        Split::Counts { .. } | Split::All => Vec::new(),
-    };
-    for pod in view.in_rotation().filter(|pod| !pod.deleting && !keep.contains(&pod.uid.as_str())) {
-        draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out });
+/// Puts exactly these pods into rotation: the missing ones in first, then the others out, so that every moment in between has at
+/// least as many as both ends. Until that is done the weight is not what it should be.
+fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
+    let missing = chosen.iter().filter(|pod| !pod.labels.contains_key(ROTATION));
+    let surplus = view.in_rotation().filter(|pod| !pod.deleting && chosen.iter().all(|kept| kept.uid != pod.uid));
+    let labels: Vec<Action> = missing
+        .map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::In })
+        .chain(surplus.map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }))
+        .collect();
+    if labels.is_empty() {
+        return Progress::Done;
+    }
+    draft.actions.extend(labels);
+    Progress::Waiting
+}
+
+/// Takes the rotation label off, where the split does not use it. Only after the selectors are confirmed.
+fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split) {
+    if !matches!(split, Split::Rotation { .. }) {
+        draft.actions.extend(view.in_rotation().filter(|pod| !pod.deleting).map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
     }
 }
 

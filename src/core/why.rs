@@ -35,6 +35,8 @@ pub enum Why {
     CanaryPods { needed: i32, trouble: Option<String>, until: Option<Timestamp> },
     /// Gates are awaited.
     Gates { names: Vec<String>, until: Option<Timestamp> },
+    /// The pods are being read from the API server itself before clients are sent to them.
+    Verifying,
     /// A change of weight is being made.
     ChangingWeight { weight: u8 },
     /// A change of weight is awaited in the endpoints.
@@ -141,6 +143,7 @@ impl fmt::Display for Why {
                 trouble.as_ref().map_or(Ok(()), |trouble| write!(f, ": {trouble}"))
             }
             Self::Gates { names, until } => write!(f, "waiting for {} to pass{}", Names("gate", names), Until(until)),
+            Self::Verifying => f.write_str("reading the pods once more before clients are moved"),
             Self::ChangingWeight { weight } => write!(f, "moving to {weight} %"),
             Self::Confirming { weight, services } => write!(f, "waiting for the endpoints of {} to show {weight} %", Names("Service", services)),
             Self::Settling { weight, until } => write!(f, "{weight} % is confirmed; giving every node until {} to follow", second(*until)),

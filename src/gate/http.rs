@@ -75,9 +75,8 @@ async fn ask(client: &Client, gate: &HttpGate, target: &Target) -> Answer {
             while read < BODY_LIMIT {
                 match response.chunk().await {
                     Ok(Some(chunk)) => read += chunk.len(),
-                    Ok(None) => break,
                     // The status has been said; a body that breaks off does not unsay it.
-                    Err(_) => break,
+                    Ok(None) | Err(_) => break,
                 }
             }
             Answer::Status(status)

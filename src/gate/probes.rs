@@ -78,16 +78,13 @@ impl Probes {
         self.running.retain(|key, running| keys.get(key).is_some_and(|probe| probe.http == running.http && probe.pod == running.target));
         self.facts.retain(|key, _| keys.contains_key(key));
         for (key, probe) in keys {
-            match self.running.get(&key) {
-                Some(running) => {
-                    running.control.send_if_modified(|control| std::mem::replace(control, probe.control.clone()) != probe.control);
-                }
-                None => {
-                    let (control, watched) = tokio::sync::watch::channel(probe.control.clone());
-                    let task = tokio::spawn(run(prober.clone(), key.clone(), probe.http.clone(), probe.pod.clone(), watched)).abort_handle();
-                    self.running.insert(key, Running { http: probe.http.clone(), target: probe.pod.clone(), control, task });
-                }
+            if let Some(running) = self.running.get(&key) {
+                running.control.send_if_modified(|control| std::mem::replace(control, probe.control.clone()) != probe.control);
+                continue;
             }
+            let (control, watched) = tokio::sync::watch::channel(probe.control.clone());
+            let task = tokio::spawn(run(prober.clone(), key.clone(), probe.http.clone(), probe.pod.clone(), watched)).abort_handle();
+            self.running.insert(key, Running { http: probe.http.clone(), target: probe.pod.clone(), control, task });
         }
     }
 

@@ -88,7 +88,7 @@ impl Load {
     pub fn start(plan: Plan) -> Self {
         let (requests, ended) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
-        let report = Report::new(Instant::now());
+        let report = Report::new(now());
         tokio::spawn(send_all(Arc::new(plan), requests, stopped));
         Self { ended, report, stop }
     }
@@ -137,6 +137,11 @@ async fn send_all(plan: Arc<Plan>, requests: mpsc::UnboundedSender<Request>, mut
     while connections.join_next().await.is_some() {}
 }
 
+/// The clock of all that this client records.
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
 fn clock(rate: f64) -> time::Interval {
     let mut clock = time::interval(Duration::from_secs_f64(1.0 / rate));
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -145,7 +150,7 @@ fn clock(rate: f64) -> time::Interval {
 
 /// One request on a connection of its own.
 async fn once(plan: &Plan, number: usize, due: Instant) -> Request {
-    let sent_at = Instant::now();
+    let sent_at = now();
     let exchange = async {
         let mut stream = connect(plan, number).await?;
         exchange::exchange(&mut stream, plan, exchange::Then::Close).await
@@ -167,7 +172,7 @@ async fn keep_alive(plan: Arc<Plan>, number: usize, requests: mpsc::UnboundedSen
             () = &mut end => return,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        let sent_at = Instant::now();
+        let sent_at = now();
         let kept = open.take().filter(exchange::is_idle);
         let kind = if kept.is_some() { Kind::Kept } else { Kind::Opened };
         let exchange = async {

@@ -3,6 +3,9 @@
 //! A scenario is a script: it starts from the manifests of `examples/hello`, lets the built controller release, disturbs it, and ends with
 //! [`scenario::Scenario::finish`], which is where the assertions on clients, invariants (design section 8) and leftovers are made.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
+#![allow(clippy::disallowed_methods, reason = "the clock of the real cluster is the real one")]
+
 mod scenario;
 mod world;
 

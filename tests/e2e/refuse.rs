@@ -14,7 +14,8 @@ async fn wait_for_refusal(s: &mut Scenario, rollout: &str, reason: &str) -> Stri
         let condition = world.status(rollout).conditions.into_iter().find(|condition| condition.type_ == "Accepted")?;
         (condition.status == "False").then_some((condition.reason, condition.message))
     };
-    s.wait_until(&format!("Rollout {rollout} to be refused: {reason}"), |world| accepted(world).is_some_and(|(found, _)| found == reason)).await;
+    s.wait_until(&format!("Rollout {rollout} to be refused: {reason}"), |world| accepted(world).is_some_and(|(found, _)| found == reason))
+        .await;
     accepted(&s.timeline.borrow().now).expect("just seen").1
 }
 

@@ -24,7 +24,8 @@ async fn healthy(plan: Plan) -> Scenario {
 /// Writes the Rollout's status as the controller would.
 async fn say(s: &Scenario, status: &Value) {
     let patch = json!({"status": status}).to_string();
-    s.kubectl(&["patch", "rollout", HELLO, "--subresource=status", "--type=merge", "--field-manager=stepgate", "-p", &patch], &Value::Null).await;
+    s.kubectl(&["patch", "rollout", HELLO, "--subresource=status", "--type=merge", "--field-manager=stepgate", "-p", &patch], &Value::Null)
+        .await;
 }
 
 async fn select(s: &Scenario, selector: &Value) {

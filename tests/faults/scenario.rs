@@ -80,7 +80,7 @@ pub fn all() -> Vec<Scenario> {
     let held = || quarters("500ms", "Resilient", "Adopt");
     vec![
         Scenario { budget: Some(32), ..story("resilient", brisk(), true, &[], promoted) },
-        Scenario { budget: Some(32), ..story("exact", quarters("0s", "Exact", "Adopt"), true, &[], promoted) },
+        Scenario { budget: Some(40), ..story("exact", quarters("0s", "Exact", "Adopt"), true, &[], promoted) },
         story("held", held(), true, &[], promoted),
         story("unguarded", brisk(), false, &[], promoted),
         story("blue-green", blue_green(), true, &[], promoted),

@@ -50,7 +50,8 @@ pub(super) fn is_idle(stream: &TcpStream) -> bool {
 /// the connection after a complete answer is not a failure.
 pub(super) async fn exchange(stream: &mut TcpStream, plan: &Plan, then: Then) -> Result<Answer, Outcome> {
     let connection = if then == Then::Close { "close" } else { "keep-alive" };
-    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: stepgate-load\r\nConnection: {connection}\r\n\r\n", plan.path, plan.host);
+    let request =
+        format!("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: stepgate-load\r\nConnection: {connection}\r\n\r\n", plan.path, plan.host);
     stream.write_all(request.as_bytes()).await.map_err(|error| Outcome::from(&error))?;
     let mut received = Vec::with_capacity(1024);
     let mut answer: Option<(Answer, usize, Body)> = None;

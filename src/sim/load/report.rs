@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::exchange::Answer;
+use super::{exchange::Answer, now};
 
 /// What kind of connection a request travelled on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +100,11 @@ pub struct Request {
 
 impl Request {
     pub(super) fn ended(kind: Kind, due_at: Instant, sent_at: Instant, answer: Result<Answer, Outcome>) -> Self {
-        let latency = sent_at.elapsed();
+        let latency = now().saturating_duration_since(sent_at);
         match answer {
-            Ok(Answer { status, version, pod, .. }) => Self { kind, due_at, sent_at, latency, outcome: Outcome::Status(status), version, pod },
+            Ok(Answer { status, version, pod, .. }) => {
+                Self { kind, due_at, sent_at, latency, outcome: Outcome::Status(status), version, pod }
+            }
             Err(outcome) => Self { kind, due_at, sent_at, latency, outcome, version: None, pod: None },
         }
     }
@@ -161,7 +163,14 @@ impl Report {
             let at = request.sent_at.duration_since(self.started_at);
             let (version, pod) = (request.version.as_deref().unwrap_or("-"), request.pod.as_deref().unwrap_or("-"));
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  +{:.3}s {:?} {} after {:.0?}, version {version}, pod {pod}", at.as_secs_f64(), request.kind, request.outcome, request.latency);
+            let _ = writeln!(
+                text,
+                "  +{:.3}s {:?} {} after {:.0?}, version {version}, pod {pod}",
+                at.as_secs_f64(),
+                request.kind,
+                request.outcome,
+                request.latency
+            );
         }
         if requests.len() > most {
             let _ = writeln!(text, "  and {} more", requests.len() - most);
@@ -221,7 +230,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = self.requests.iter().filter(|request| request.kind == Kind::Kept).count();
         let (failed, failed_kept) = (self.failed(), self.failed_kept());
-        writeln!(f, "{} requests, {} failed; of them on reused connections {kept}, {} failed", self.total(), failed.len() + failed_kept.len(), failed_kept.len())?;
+        writeln!(
+            f,
+            "{} requests, {} failed; of them on reused connections {kept}, {} failed",
+            self.total(),
+            failed.len() + failed_kept.len(),
+            failed_kept.len()
+        )?;
         f.write_str(&self.describe(&failed, 20))?;
         f.write_str(&self.describe(&failed_kept, 20))
     }

@@ -1,14 +1,11 @@
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use super::{KeepAlive, Kind, Load, Outcome, Plan};
+use super::{KeepAlive, Kind, Load, Outcome, Plan, now};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nX-Version: v1\r\nX-Pod: a\r\nContent-Length: 2\r\n\r\nok";
 
@@ -72,7 +69,7 @@ async fn every_request_is_recorded_with_version_and_pod() {
     let report = all(plan(server(|stream| answer_once(stream, ANSWER)).await, 500.0, 50)).await;
     assert_eq!((report.total(), report.failed().len()), (50, 0), "{report}");
     assert!(report.requests.iter().all(|request| request.version.as_deref() == Some("v1") && request.pod.as_deref() == Some("a")));
-    let shares = report.shares(report.started_at, Instant::now());
+    let shares = report.shares(report.started_at, now());
     assert!(shares["v1"] > 0.99 && shares.len() == 1, "{shares:?}");
     assert_eq!(report.windows(Duration::from_secs(60)).len(), 1);
 }
@@ -83,9 +80,9 @@ async fn requests_are_sent_by_the_clock_when_no_answer_comes() {
         tokio::time::sleep(Duration::from_secs(10)).await;
         drop(stream);
     });
-    let started = Instant::now();
+    let started = now();
     let report = all(plan(deaf.await, 200.0, 40)).await;
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(now().duration_since(started) < Duration::from_secs(2));
     assert!(report.requests.iter().all(|request| request.outcome == Outcome::Timeout), "{report}");
 }
 
@@ -111,7 +108,10 @@ async fn a_kept_connection_carries_many_requests() {
 #[tokio::test]
 async fn a_connection_that_the_server_closed_between_two_requests_is_opened_again() {
     let report = all(kept(server(|stream| answer_once(stream, ANSWER)).await)).await;
-    assert!(report.total() > 10 && report.requests.iter().all(|request| request.kind == Kind::Opened && !request.outcome.is_failure()), "{report}");
+    assert!(
+        report.total() > 10 && report.requests.iter().all(|request| request.kind == Kind::Opened && !request.outcome.is_failure()),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn requests_come_from_the_chosen_addresses() {
     });
     let sources = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap()).to_vec();
     let report = all(Plan { sources, ..plan(target.await, 200.0, 10) }).await;
-    let shares = report.shares(report.started_at, Instant::now());
+    let shares = report.shares(report.started_at, now());
     assert!(["127.0.0.2", "127.0.0.3"].iter().all(|source| (shares[*source] - 0.5).abs() < 0.01), "{shares:?}");
 }
 

@@ -8,7 +8,10 @@ use std::{
     sync::OnceLock,
 };
 
-use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -36,9 +39,10 @@ impl Cluster {
         let lock = File::create(folder.join("install.lock")).expect("a lock file");
         lock.lock().expect("the lock of the installation");
         let objects = stepgate(&["install", "--without-controller"]);
-        let digest: String = Sha256::digest(&objects).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("{:?}", Sha256::digest(&objects));
         let on = |args: &[&str], input: &[u8]| try_kubectl(&kubeconfig, args, input);
-        let known = on(&["-n", SYSTEM, "get", "configmap", "e2e", "--ignore-not-found", "-o", "jsonpath={.data.digest}"], b"").unwrap_or_default();
+        let known =
+            on(&["-n", SYSTEM, "get", "configmap", "e2e", "--ignore-not-found", "-o", "jsonpath={.data.digest}"], b"").unwrap_or_default();
         if known != digest {
             // Kinds first: the rest may speak of them, and an API server takes a moment to serve a new one.
             let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
@@ -49,7 +53,8 @@ impl Cluster {
             let record = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "e2e", "namespace": SYSTEM}, "data": {"digest": digest}});
             on(&apply, record.to_string().as_bytes()).expect("the record of the installation");
         }
-        let token = on(&["-n", SYSTEM, "create", "token", "stepgate", "--duration=8h"], b"").expect("a token of the controller's service account");
+        let token =
+            on(&["-n", SYSTEM, "create", "token", "stepgate", "--duration=8h"], b"").expect("a token of the controller's service account");
         let controller = folder.join(format!("controller-{}.conf", std::process::id()));
         write_kubeconfig(&kubeconfig, token.trim(), &controller);
         Self { kubeconfig, controller }

@@ -54,7 +54,9 @@ impl Plan {
     /// The same hold at every step.
     pub fn hold(mut self, hold: &str) -> Self {
         let steps = self.manifests.rollout["spec"]["policy"]["steps"].as_array_mut().expect("a policy has steps");
-        steps.iter_mut().for_each(|step| step["hold"] = json!(hold));
+        for step in steps {
+            step["hold"] = json!(hold);
+        }
         self
     }
 
@@ -93,7 +95,9 @@ impl Plan {
         let mut scenario = self.start_without_clients().await;
         scenario.wait_for("the first version to be recorded", |status| status.phase == Some(Phase::Healthy)).await;
         if scenario.guard == Guard::On {
-            let guarded = |status: &stepgate::api::RolloutStatus| status.conditions.iter().any(|condition| condition.type_ == "Guarded" && condition.status == "True");
+            let guarded = |status: &stepgate::api::RolloutStatus| {
+                status.conditions.iter().any(|condition| condition.type_ == "Guarded" && condition.status == "True")
+            };
             scenario.wait_for("condition Guarded", guarded).await;
         }
         scenario.start_clients(RATE).await;

@@ -1,9 +1,16 @@
 //! What users, tools, pods and fate do in a scenario, and how it waits.
 
-use std::{collections::BTreeMap, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::{DeleteParams, Patch, PatchParams}};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use stepgate::{
     api::{POD_TEMPLATE_HASH, Rollout, RolloutStatus, rollout::RequestAction, status::Phase},
@@ -63,7 +70,7 @@ impl Scenario {
 
     /// A request for any revision; returns its id.
     pub async fn request_for(&self, action: RequestAction, revision: &str) -> String {
-        let id = format!("{action:?}-{}", jiff::Timestamp::now());
+        let id = format!("{action:?}-{}", Timestamp::now());
         self.patch_rollout(&json!({"spec": {"request": {"id": id, "action": action, "revision": revision, "reason": "e2e"}}})).await;
         id
     }
@@ -155,15 +162,21 @@ impl Scenario {
         self.wait_for(&format!("phase {phase:?}"), |status| status.phase == Some(phase)).await
     }
 
-    /// Waits until the step of this weight is confirmed and held.
+    /// Waits until the step of this weight is confirmed, settled and held.
     pub async fn wait_for_weight(&mut self, weight: u8) -> RolloutStatus {
-        let held = |status: &RolloutStatus| status.step.as_ref().is_some_and(|step| step.weight == weight && step.since.is_some());
-        self.wait_for(&format!("weight {weight} to be held"), held).await
+        let since = |status: &RolloutStatus| status.step.as_ref().filter(|step| step.weight == weight)?.since;
+        let status = self.wait_for(&format!("weight {weight} to be held"), |status| since(status).is_some()).await;
+        // The hold's begin is known before it comes.
+        let settling = since(&status).and_then(|since| Duration::try_from(since.duration_since(Timestamp::now())).ok());
+        time::sleep(settling.unwrap_or_default()).await;
+        status
     }
 
     /// Waits until the version with this image is live and nothing is being released.
     pub async fn wait_for_healthy(&mut self, image: &str) -> RolloutStatus {
-        let live = |status: &RolloutStatus| status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image));
+        let live = |status: &RolloutStatus| {
+            status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image))
+        };
         self.wait_for(&format!("{image} to be live"), live).await
     }
 

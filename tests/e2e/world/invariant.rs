@@ -58,6 +58,7 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
     look("traffic before the gates or after a failure (8.3)", each(&moments, untested_traffic));
     look("hold before confirmation (8.6)", each(&moments, hold_unconfirmed));
     look("a status that is not so (8.8)", each(&moments, routed_untrue));
+    look("a status that is not so (8.8)", each(&moments, conditions_untrue));
     look("phases out of order", each(&moments, phase_out_of_order));
     if !allowance.steps_skipped {
         look("steps out of order", each(&moments, step_out_of_order));
@@ -121,7 +122,8 @@ fn pair() -> BTreeMap<String, String> {
 fn no_endpoints(moment: &Moment) -> Option<String> {
     let ready = moment.after.ready_pods(&pair());
     let known = moment.status.stable.is_some() && moment.after.get(Kind::Service, HELLO).is_some();
-    (known && moment.after.endpoints(HELLO).is_empty() && !ready.is_empty()).then(|| format!("no endpoint while {} pods are ready", ready.len()))
+    (known && moment.after.endpoints(HELLO).is_empty() && !ready.is_empty())
+        .then(|| format!("no endpoint while {} pods are ready", ready.len()))
 }
 
 // design §8.2
@@ -143,7 +145,8 @@ fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
 // design §8.4
 fn third_revision(moment: &Moment) -> Option<String> {
     let world = &moment.after;
-    let templates: BTreeSet<String> = world.live_pods(&pair()).filter_map(|pod| world.template(pod)).map(|template| template.to_string()).collect();
+    let templates: BTreeSet<String> =
+        world.live_pods(&pair()).filter_map(|pod| world.template(pod)).map(|template| template.to_string()).collect();
     (templates.len() > 2).then(|| format!("pods of {} templates", templates.len()))
 }
 
@@ -174,7 +177,13 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
         100 => old > 0 || new == 0,
         _ => old == 0 || new == 0,
     };
-    wrong.then(|| format!("step {} ({} %) is held with {new} endpoints of the canary and {old} of the live side", step.display, step.weight))
+    let share = 100 * new / (old + new).max(1);
+    let routed = status.traffic.as_ref().and_then(|traffic| traffic.routed);
+    if !wrong && routed.is_none_or(|routed| usize::from(routed).abs_diff(share) > 1) {
+        return Some(format!("step {} is held at {share} % ({new} of {} endpoints), and status says {routed:?}", step.display, old + new));
+    }
+    wrong
+        .then(|| format!("step {} ({} %) is held with {new} endpoints of the canary and {old} of the live side", step.display, step.weight))
 }
 
 // design §8.8
@@ -187,6 +196,18 @@ fn routed_untrue(moment: &Moment) -> Option<String> {
     let (old, new) = sides(after, status)?;
     let wrong = (routed == 0 && new > 0) || (routed == 100 && old > 0) || (routed > 0 && new == 0);
     wrong.then(|| format!("routed {routed} % with {new} endpoints of the canary and {old} of the live side"))
+}
+
+// design §3 and §9: kstatus of a rejected template
+fn conditions_untrue(moment: &Moment) -> Option<String> {
+    let status = &moment.status;
+    if moment.change.kind != Kind::Rollout || status.phase != Some(Phase::RolledBack) {
+        return None;
+    }
+    let expected = [("Ready", "True"), ("Stalled", "True"), ("Reconciling", "False")];
+    let found = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.clone());
+    let (type_, expected) = expected.into_iter().find(|(type_, expected)| found(type_).as_deref() != Some(expected))?;
+    Some(format!("RolledBack, but {type_} is {:?} and not {expected}: {}", found(type_), status.why))
 }
 
 /// Number of endpoints of the live side and of the canary.

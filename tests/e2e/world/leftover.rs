@@ -82,7 +82,9 @@ fn changed(timeline: &Timeline, paused: bool) -> Vec<String> {
 
 /// Spec, labels and annotations without what Kubernetes and kubectl note there for themselves.
 fn owned(object: &Value) -> Value {
-    let foreign = |key: &String| key.starts_with("deployment.kubernetes.io/") || key.starts_with("kubectl.kubernetes.io/") || key.starts_with("stepgate.dev/");
+    let foreign = |key: &String| {
+        key.starts_with("deployment.kubernetes.io/") || key.starts_with("kubectl.kubernetes.io/") || key.starts_with("stepgate.dev/")
+    };
     let mut annotations = annotations(object);
     annotations.retain(|key, _| !foreign(key));
     json!({"spec": object.get("spec"), "labels": labels(object), "annotations": annotations})

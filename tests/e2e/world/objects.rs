@@ -68,7 +68,9 @@ impl World {
         self.all(Kind::Pod).filter(move |pod| {
             let labels = labels(pod);
             let ended = matches!(text(pod, "/status/phase"), "Failed" | "Succeeded");
-            pod.pointer("/metadata/deletionTimestamp").is_none() && !ended && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            pod.pointer("/metadata/deletionTimestamp").is_none()
+                && !ended
+                && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
         })
     }
 
@@ -79,7 +81,9 @@ impl World {
 
     /// Names of the pods that the Service's `EndpointSlice`s call ready.
     pub fn endpoints(&self, service: &str) -> BTreeSet<String> {
-        let slices = self.all(Kind::EndpointSlice).filter(|slice| labels(slice).get("kubernetes.io/service-name").is_some_and(|name| name == service));
+        let slices = self
+            .all(Kind::EndpointSlice)
+            .filter(|slice| labels(slice).get("kubernetes.io/service-name").is_some_and(|name| name == service));
         let endpoints = slices.filter_map(|slice| slice.get("endpoints")?.as_array()).flatten();
         let ready = endpoints.filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
         ready.filter_map(|endpoint| endpoint.pointer("/targetRef/name")?.as_str()).map(str::to_owned).collect()

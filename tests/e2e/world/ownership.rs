@@ -20,7 +20,12 @@ fn allowed(kind: Kind) -> &'static [&'static str] {
             "f:metadata/f:labels/f:stepgate.dev/handover",
             "f:metadata/f:annotations/f:stepgate.dev/handover-max-surge",
         ],
-        Kind::Service => &["f:spec/f:selector/f:pod-template-hash", "f:spec/f:selector/f:stepgate.dev/rotation", "f:spec/f:sessionAffinity", "f:spec/f:sessionAffinityConfig"],
+        Kind::Service => &[
+            "f:spec/f:selector/f:pod-template-hash",
+            "f:spec/f:selector/f:stepgate.dev/rotation",
+            "f:spec/f:sessionAffinity",
+            "f:spec/f:sessionAffinityConfig",
+        ],
         Kind::Pod => &["f:metadata/f:labels/f:stepgate.dev/rotation"],
         Kind::ReplicaSet => &["f:metadata/f:ownerReferences", "f:metadata/f:annotations/f:deployment.kubernetes.io", "f:spec/f:replicas"],
         Kind::Rollout => &["f:status", "f:metadata/f:finalizers"],
@@ -36,7 +41,8 @@ pub(super) fn foreign_field(moment: &Moment) -> Option<String> {
     }
     let owned = ours(object).flat_map(|entry| entry.get("fieldsV1").map(leaves).unwrap_or_default());
     let allowed = allowed(moment.change.kind);
-    let foreign: Vec<String> = owned.filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)) && !is_container(path)).collect();
+    let foreign: Vec<String> =
+        owned.filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)) && !is_container(path)).collect();
     (!foreign.is_empty()).then(|| format!("{:?} {}: {}", moment.change.kind, moment.change.name, foreign.join(", ")))
 }
 
@@ -65,7 +71,14 @@ fn bare(object: &Value) -> Value {
 
 /// Empty containers above allowed fields that stay owned after the fields have gone.
 fn is_container(path: &str) -> bool {
-    matches!(path, "f:metadata/f:labels" | "f:metadata/f:annotations" | "f:metadata/f:finalizers" | "f:spec/f:selector" | "f:spec/f:strategy/f:rollingUpdate")
+    matches!(
+        path,
+        "f:metadata/f:labels"
+            | "f:metadata/f:annotations"
+            | "f:metadata/f:finalizers"
+            | "f:spec/f:selector"
+            | "f:spec/f:strategy/f:rollingUpdate"
+    )
 }
 
 /// The paths of a `fieldsV1` tree that have nothing below them.

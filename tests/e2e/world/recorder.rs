@@ -36,7 +36,8 @@ async fn watch_kind(client: Client, namespace: String, kind: Kind, timeline: wat
         };
         if let Some((object, exists)) = change {
             let name = object.metadata.name.clone().expect("every object has a name");
-            let version = object.metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).expect("a numeric resource version");
+            let version =
+                object.metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).expect("a numeric resource version");
             let object = exists.then(|| Arc::new(serde_json::to_value(&object).expect("objects are JSON")));
             timeline.send_modify(|timeline| timeline.add(Change { at: Instant::now(), version, kind, name, object }));
         }

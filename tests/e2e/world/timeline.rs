@@ -97,8 +97,16 @@ fn in_words(kind: Kind, object: &Value) -> String {
     let at = |pointer| object.pointer(pointer);
     match kind {
         Kind::Rollout => {
-            let fields = [("phase", "phase"), ("step", "step/display"), ("since", "step/since"), ("desired", "traffic/desired"), ("routed", "traffic/routed")];
-            fields.iter().for_each(|(name, pointer)| say(name, object.pointer(&format!("/status/{pointer}"))));
+            let fields = [
+                ("phase", "phase"),
+                ("step", "step/display"),
+                ("since", "step/since"),
+                ("desired", "traffic/desired"),
+                ("routed", "traffic/routed"),
+            ];
+            for (name, pointer) in fields {
+                say(name, object.pointer(&format!("/status/{pointer}")));
+            }
             say("why", at("/status/why"));
             say("request", at("/spec/request/id"));
         }
