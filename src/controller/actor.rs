@@ -131,7 +131,7 @@ impl Actor {
 
     /// When to decide again at the latest.
     pub fn wake_at(&self) -> Option<Instant> {
-        [self.wake_at, self.guard.ask_at].into_iter().flatten().min()
+        self.wake_at
     }
 
     /// The watch told of the Rollout: a status that is not ours was written by another controller, and counts; except that a release
@@ -163,7 +163,10 @@ impl Actor {
     /// carries the version it was decided on.
     pub fn take(&mut self, seen: &RolloutSeen, decision: Decision, wake_at: Option<Instant>) -> Option<Batch> {
         let Decision { actions, status, .. } = decision;
-        self.wake_at = wake_at;
+        // What is due already has just been decided on; the end of the call under way, or of the wait after a failure, leads to the next
+        // decision. To be called again at once would be to spin until then.
+        let now = Instant::now();
+        self.wake_at = [wake_at, self.guard.ask_at].into_iter().flatten().filter(|at| *at > now).min();
         let difference = difference(seen.status.as_ref(), &status);
         self.decided = Some(status.clone());
         let urgent = actions.first().is_some_and(Action::is_pin);

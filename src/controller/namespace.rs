@@ -24,7 +24,10 @@ use crate::{
         decide::decide,
         snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Rival, ServiceFacts, Snapshot},
     },
-    gate::probes::{Prober, Seen},
+    gate::{
+        http::Asker,
+        probes::{Prober, Seen},
+    },
     serve::{
         Vitals,
         pulse::{Report, State},
@@ -54,7 +57,7 @@ pub struct Context {
     pub instance: String,
     pub policies: watch::Receiver<Arc<Policies>>,
     pub leadership: watch::Receiver<Leadership>,
-    pub http: reqwest::Client,
+    pub asker: Asker,
     pub vitals: Vitals,
 }
 
@@ -357,7 +360,7 @@ impl Namespace {
         if before != decision.status.phase && decision.status.release.is_none() {
             actor.ask_guard_again();
         }
-        let prober = Prober { client: context.http.clone(), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
+        let prober = Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
         actor.probes.sync(&decision.probes, &prober);
         actor.recorder.tell(&snapshot.rollout, decision.notices.clone(), now);
         let wake_at = decision.wake_at.map(|at| context.clock.instant(at));

@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     api::{ClusterRolloutPolicy, PolicySpec, Rollout},
+    gate::http::{self, Asker},
     serve::{
         Vitals,
         pulse::{Report, State},
@@ -105,9 +106,16 @@ impl Backoff for WatchBackoff {
 /// # Errors
 /// When the client for HTTP probes cannot be made.
 pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) -> anyhow::Result<()> {
+    let asker = Arc::new(http::client()?);
+    run_asking(client, asker, options, clock, leadership, vitals).await;
+    Ok(())
+}
+
+/// The same, with the requests of HTTP gates sent by `asker`.
+pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
     let mut pulse = vitals.pulse.listen();
-    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, http: crate::gate::http::client()?, vitals };
+    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker, vitals };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_policies(client.clone(), policy_sender));
     let api: Api<PartialObjectMeta<Rollout>> = match &options.namespace {
@@ -125,7 +133,7 @@ pub async fn run(client: Client, options: Options, clock: Clock, leadership: wat
                 continue;
             }
         };
-        let Some(event) = event else { return Ok(()) };
+        let Some(event) = event else { return };
         let changed = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => places.add(object.namespace().unwrap_or_default(), object.name_any()),
             Ok(watcher::Event::Delete(object)) => places.remove(&object.namespace().unwrap_or_default(), &object.name_any()),

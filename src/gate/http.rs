@@ -1,7 +1,8 @@
 //! One HTTP probe: a request to a pod, judged by its status.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use reqwest::{Client, Url};
 
 use crate::{
@@ -21,6 +22,21 @@ pub enum Answer {
     None(String),
 }
 
+/// Sends the requests of probes: over the network, or into an embedded cluster.
+pub trait Ask: Send + Sync {
+    /// Sends one request. How long it may take is not its concern.
+    fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer>;
+}
+
+/// Whatever sends the requests of all probes.
+pub type Asker = Arc<dyn Ask>;
+
+impl Ask for Client {
+    fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {
+        Box::pin(ask(self, gate, target))
+    }
+}
+
 /// The client of all probes: no proxy, no redirect, a new connection each time, so that a probe tells what a new client would see.
 ///
 /// # Errors
@@ -35,8 +51,8 @@ pub fn client() -> Result<Client, reqwest::Error> {
 }
 
 /// Sends one probe and waits for its answer, at most the gate's timeout.
-pub async fn probe(client: &Client, gate: &HttpGate, target: &Target) -> Answer {
-    tokio::time::timeout(gate.timeout.0, ask(client, gate, target))
+pub async fn probe(asker: &dyn Ask, gate: &HttpGate, target: &Target) -> Answer {
+    tokio::time::timeout(gate.timeout.0, asker.ask(gate, target))
         .await
         .unwrap_or_else(|_| Answer::None(format!("no answer within {}", gate.timeout)))
 }

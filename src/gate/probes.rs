@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use reqwest::Client;
 use tokio::{
     sync::mpsc,
     task::AbortHandle,
@@ -18,7 +17,7 @@ use crate::{
     },
 };
 
-use super::http::{Answer, is_expected, probe};
+use super::http::{Answer, Ask, Asker, is_expected, probe};
 
 /// A gate on a pod.
 pub type Key = (String, String);
@@ -64,7 +63,7 @@ impl Drop for Running {
 /// What a probe's task needs.
 #[derive(Clone)]
 pub struct Prober {
-    pub client: Client,
+    pub asker: Asker,
     pub clock: super::super::controller::clock::Clock,
     pub sender: mpsc::Sender<(Arc<str>, Seen)>,
     /// Name of the Rollout, sent back with what was seen.
@@ -120,12 +119,12 @@ async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let outcome = match probe(&prober.client, &http, &target).await {
+        let outcome = match probe(&*prober.asker, &http, &target).await {
             Answer::Status(status) if is_expected(&http.expect_status, status) => Outcome::Passed(status.to_string()),
             Answer::Status(status) => Outcome::Failed(format!("status {status}")),
             Answer::None(reason) => {
                 let control = control.borrow().clone();
-                without_answer(&prober.client, &http, control, reason).await
+                without_answer(&*prober.asker, &http, control, reason).await
             }
         };
         let seen = Seen { key: key.clone(), outcome, at: prober.clock.now() };
@@ -137,9 +136,9 @@ async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: 
 
 /// No answer at all: the same is asked of a pod of the live side. No answer there either means that the way is blocked, which says
 /// nothing of the new version (design, corner rules).
-async fn without_answer(client: &Client, http: &HttpGate, control: Option<Target>, reason: String) -> Outcome {
+async fn without_answer(asker: &dyn Ask, http: &HttpGate, control: Option<Target>, reason: String) -> Outcome {
     let Some(control) = control else { return Outcome::Failed(reason) };
-    match probe(client, http, &control).await {
+    match probe(asker, http, &control).await {
         Answer::Status(_) => Outcome::Failed(reason),
         Answer::None(_) => Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name)),
     }

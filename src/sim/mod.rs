@@ -9,9 +9,10 @@
 //! | [`cluster`] | what makes objects come true: Deployment, `ReplicaSet` and `EndpointSlice` controllers, garbage collector, kubelet, proxy |
 //! | [`world`] | both under one roof, moved by `step(now)` |
 //! | [`fault`] | what may go wrong between a client and the server, planned from a seed |
-//! | [`front`] | the world as a `kube::Client`, without a socket |
+//! | [`front`] | the world as a `kube::Client`, without a socket; `Sim` also answers the probes of HTTP gates |
 //! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
 
+mod asker;
 pub mod clock;
 pub mod cluster;
 pub mod fault;

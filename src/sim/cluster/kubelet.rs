@@ -40,6 +40,8 @@ struct Runtime {
     bound: bool,
     process: Option<Process>,
     restarts: u32,
+    /// When it crashed last.
+    crashed: Option<Timestamp>,
     ready: bool,
     probe: Probe,
     /// When SIGTERM is due, and when patience ends.
@@ -98,6 +100,7 @@ impl Kubelet {
             bound: false,
             process: None,
             restarts: 0,
+            crashed: None,
             ready: false,
             probe: Probe::default(),
             stop: None,
@@ -152,6 +155,7 @@ impl Runtime {
             }
             if crashed {
                 self.restarts += 1;
+                self.crashed = Some(end);
                 let factor = 2u32.saturating_pow(self.restarts - 1);
                 self.next_start = after(now, context.timing.back_off.saturating_mul(factor).min(LONGEST_BACK_OFF));
             }
@@ -285,7 +289,7 @@ impl Runtime {
             None if self.restarts > 0 => json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off restarting failed container" } }),
             None => json!({ "waiting": { "reason": "ContainerCreating" } }),
         };
-        let last = if self.restarts > 0 { json!({ "terminated": { "exitCode": 1, "reason": "Error" } }) } else { json!({}) };
+        let last = self.crashed.map_or_else(|| json!({}), |at| json!({ "terminated": { "exitCode": 1, "reason": "Error", "finishedAt": seconds(at) } }));
         json!({
             "name": container["name"], "image": container["image"], "imageID": "", "ready": self.ready, "restartCount": self.restarts_seen(),
             "started": self.process.is_some(), "state": state, "lastState": last,

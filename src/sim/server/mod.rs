@@ -124,7 +124,7 @@ impl ApiServer {
     /// Stores an object again as it is: a new version and an event, and nothing else.
     pub fn touch(&mut self, now: Timestamp, key: &Key) {
         if let Some(object) = self.store.get(key).map(|object| (**object).clone()) {
-            self.store.commit(now, key.clone(), Some(object));
+            self.store.commit(now, "somebody", key.clone(), Some(object));
         }
     }
 

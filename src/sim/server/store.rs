@@ -33,6 +33,8 @@ impl Key {
 pub struct Entry {
     pub version: u64,
     pub at: Timestamp,
+    /// Who wrote it.
+    pub author: Arc<str>,
     pub key: Key,
     pub before: Option<Arc<Value>>,
     pub after: Option<Arc<Value>>,
@@ -107,7 +109,7 @@ impl Store {
     }
 
     /// Stores an object (or its absence) under the next version, which is written into it.
-    pub fn commit(&mut self, at: Timestamp, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
+    pub fn commit(&mut self, at: Timestamp, author: &str, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
         self.version += 1;
         let after = object.map(|mut object| {
             json::set(&mut object, "/metadata/resourceVersion", self.version.to_string());
@@ -117,7 +119,7 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
         };
-        self.log.push_back(Entry { version: self.version, at, key, before, after: after.clone() });
+        self.log.push_back(Entry { version: self.version, at, author: author.into(), key, before, after: after.clone() });
         if self.log.len() > self.keep {
             self.log.pop_front();
         }
@@ -141,10 +143,10 @@ mod tests {
     fn the_past_can_be_read_back_until_it_is_compacted() {
         let mut store = Store::new(100);
         let key = Key::new("pods", "a", "one");
-        store.commit(DAWN, key.clone(), Some(json!({"v": 1})));
+        store.commit(DAWN, "alice", key.clone(), Some(json!({"v": 1})));
         let then = store.version();
-        store.commit(DAWN, key.clone(), Some(json!({"v": 2})));
-        store.commit(DAWN, key.clone(), None);
+        store.commit(DAWN, "alice", key.clone(), Some(json!({"v": 2})));
+        store.commit(DAWN, "alice", key.clone(), None);
         assert_eq!(store.list_at("pods", "", then).unwrap()[&key]["v"], 1);
         assert_eq!(store.after(then).unwrap().unwrap().version, then + 1);
         assert!(store.after(store.version()).unwrap().is_none());

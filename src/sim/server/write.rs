@@ -225,7 +225,7 @@ impl ApiServer {
         }
         if json::deleting(&next) && json::items(&next, "/metadata/finalizers").is_empty() && json::int(&next, "/metadata/deletionGracePeriodSeconds") == 0 {
             if !call.dry_run {
-                self.remove(call.now, kind, key.clone());
+                self.remove(call, kind, key.clone());
             }
             return Ok(Arc::new(next));
         }
@@ -247,24 +247,24 @@ impl ApiServer {
         if call.dry_run {
             return Arc::new(object);
         }
-        let stored = self.store.commit(call.now, key, Some(object)).unwrap_or_default();
+        let stored = self.store.commit(call.now, &call.user, key, Some(object)).unwrap_or_default();
         if kind.plural == "customresourcedefinitions" {
             super::schema::register(&mut self.kinds, &stored);
         }
         stored
     }
 
-    fn remove(&mut self, now: Timestamp, kind: &Kind, key: Key) {
+    fn remove(&mut self, call: &Call, kind: &Kind, key: Key) {
         if kind.plural == "customresourcedefinitions" {
             let definition = self.store.get(&key).cloned().unwrap_or_default();
             let (group, plural) = (json::text(&definition, "/spec/group").to_owned(), json::text(&definition, "/spec/names/plural").to_owned());
             let theirs: Vec<Key> = self.store.list(&key.name, "").map(|(key, _)| key.clone()).collect();
             for key in theirs {
-                self.store.commit(now, key, None);
+                self.store.commit(call.now, &call.user, key, None);
             }
             self.kinds.remove(&group, &plural);
         }
-        self.store.commit(now, key, None);
+        self.store.commit(call.now, &call.user, key, None);
     }
 
     /// Deletes an object. Gives it back as long as it is still there: finalizers, a pod's grace period.
@@ -297,7 +297,7 @@ impl ApiServer {
         let sooner = json::deleting(&current) && grace < json::int(&current, "/metadata/deletionGracePeriodSeconds");
         if finalizers.is_empty() && grace == 0 {
             if !call.dry_run {
-                self.remove(call.now, &kind, key.clone());
+                self.remove(call, &kind, key.clone());
             }
             return Ok(None);
         }

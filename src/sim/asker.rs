@@ -1,0 +1,26 @@
+//! HTTP gates without a network: a probe is one request to a simulated pod.
+
+use futures::future::BoxFuture;
+
+use super::{Sim, Visit, cluster::proxy::Endpoint};
+use crate::{
+    api::policy::HttpGate,
+    core::gate::Target,
+    gate::http::{Answer, Ask},
+};
+
+impl Ask for Sim {
+    fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let endpoint = Endpoint { address: target.ip.clone(), port: target.port };
+            match self.with(|world, now| world.knock(now, &endpoint, &gate.path)) {
+                Visit::Answered { code, after, .. } => {
+                    tokio::time::sleep(after).await;
+                    Answer::Status(code)
+                }
+                Visit::Hangs { .. } => std::future::pending().await,
+                Visit::Refused { .. } | Visit::NoEndpoint => Answer::None("connection refused".into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! What must never happen (design §8), checked on every change that was ever stored.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use stepgate::{
+    api::{HANDOVER, HANDOVER_MAX_SURGE, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION},
+    sim::{
+        json,
+        server::{
+            admission::STEPGATE,
+            store::{Entry, Key, Store},
+        },
+    },
+};
+
+/// A controller acts on what it read up to two seconds ago (design §8.2), and a little later.
+const TOLERANCE: SignedDuration = SignedDuration::from_millis(2_600);
+
+/// The cluster as it was at one version of the log, and what was wrong up to there.
+#[derive(Debug, Default)]
+pub struct Law {
+    now: BTreeMap<Key, Arc<Value>>,
+    cursor: u64,
+    /// When each pod was ready last, and when it became so; by uid.
+    was_ready: BTreeMap<String, Timestamp>,
+    ready_since: BTreeMap<String, Timestamp>,
+    /// uids of pods by version.
+    pub started: BTreeMap<String, BTreeSet<String>>,
+    /// Writes of ours, Events apart.
+    pub writes: Vec<(Timestamp, String)>,
+    pub broken: Vec<String>,
+    guarded: bool,
+}
+
+impl Law {
+    pub fn new(store: &Store, guarded: bool) -> Self {
+        Self { cursor: store.oldest(), guarded, ..Self::default() }
+    }
+
+    /// Reads the log up to its end.
+    pub fn read(&mut self, store: &Store) {
+        while let Ok(Some(entry)) = store.after(self.cursor) {
+            self.cursor = entry.version;
+            if &*entry.author == STEPGATE {
+                self.judge(entry);
+            }
+            self.apply(entry);
+        }
+    }
+
+    /// Objects of a resource, as of now.
+    pub fn all<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a Arc<Value>> {
+        self.now.iter().filter(move |(key, _)| &*key.resource == resource && key.namespace == "default").map(|(_, object)| object)
+    }
+
+    pub fn get(&self, resource: &str, name: &str) -> Option<&Arc<Value>> {
+        self.now.get(&Key::new(resource, "default", name))
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.after {
+            Some(object) => drop(self.now.insert(entry.key.clone(), object.clone())),
+            None => drop(self.now.remove(&entry.key)),
+        }
+        if &*entry.key.resource != "pods" {
+            return;
+        }
+        let ready = |object: &Option<Arc<Value>>| object.as_ref().is_some_and(|pod| serves(pod));
+        let Some(pod) = entry.after.as_ref().or(entry.before.as_ref()) else { return };
+        let uid = json::uid(pod).to_owned();
+        self.started.entry(version(pod).to_owned()).or_default().insert(uid.clone());
+        match (ready(&entry.before), ready(&entry.after)) {
+            (true, false) => drop(self.was_ready.insert(uid, entry.at)),
+            (false, true) => drop(self.ready_since.insert(uid, entry.at)),
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, entry: &Entry) {
+        let resource = &*entry.key.resource;
+        if resource != "events.events.k8s.io" {
+            let (before, after) = (entry.before.as_deref().unwrap_or(&Value::Null), entry.after.as_deref().unwrap_or(&Value::Null));
+            let changed = changes(before, after);
+            self.writes.push((entry.at, format!("{resource} {} {}", entry.key.name, changed.join(" "))));
+            self.judge_fields(entry, resource, &changed);
+        }
+        match resource {
+            "services" => self.judge_selector(entry),
+            "rollouts.stepgate.dev" => self.judge_status(entry),
+            _ => {}
+        }
+    }
+
+    fn breaks(&mut self, entry: &Entry, what: &str) {
+        self.broken.push(format!("{} {} {}: {what}", entry.at, entry.key.resource, entry.key.name));
+    }
+
+    // design §8.5
+    fn judge_fields(&mut self, entry: &Entry, resource: &str, changed: &[String]) {
+        let (Some(before), Some(after)) = (&entry.before, &entry.after) else {
+            self.judge_existence(entry, resource);
+            return;
+        };
+        let ours = json::label(before, ROLLOUT_UID).is_some();
+        let (handover, kept) = (label_path("labels", HANDOVER), label_path("annotations", HANDOVER_MAX_SURGE));
+        let upwards = json::int(after, "/spec/replicas") > json::int(before, "/spec/replicas");
+        let owned = [POD_TEMPLATE_HASH, ROTATION].map(|key| format!("/spec/selector/{}", escape(key)));
+        let counts = ["desired-replicas", "max-replicas"].map(|key| label_path("annotations", &format!("deployment.kubernetes.io/{key}")));
+        let allowed = |path: &str| match resource {
+            "rollouts.stepgate.dev" => path.starts_with("/status") || path.starts_with("/metadata/finalizers"),
+            "deployments.apps" if ours => path != "/spec/template" && !path.starts_with("/spec/template/"),
+            "deployments.apps" => {
+                path == "/spec/paused" || path == "/spec/strategy/rollingUpdate/maxSurge" || path == handover || path == kept || (path == "/spec/replicas" && upwards)
+            }
+            "replicasets.apps" => path.starts_with("/metadata/ownerReferences") || path == "/spec/replicas" || counts.iter().any(|known| known == path),
+            "services" => owned.iter().any(|known| known == path),
+            "pods" => path == label_path("labels", ROTATION),
+            _ => false,
+        };
+        if let Some(path) = changed.iter().find(|path| !allowed(path)) {
+            let what = format!("wrote {path}, which is not ours");
+            self.breaks(entry, &what);
+        }
+    }
+
+    fn judge_existence(&mut self, entry: &Entry, resource: &str) {
+        let object = entry.before.as_ref().or(entry.after.as_ref()).cloned().unwrap_or_default();
+        let deleted = entry.after.is_none();
+        let fine = match resource {
+            "deployments.apps" => json::label(&object, ROLLOUT_UID).is_some(),
+            "replicasets.apps" => deleted && json::int(&object, "/spec/replicas") == 0 && json::int(&object, "/status/replicas") == 0,
+            "rollouts.stepgate.dev" => deleted && json::deleting(&object),
+            _ => false,
+        };
+        if !fine {
+            self.breaks(entry, if deleted { "deleted what is not ours" } else { "created what we do not create" });
+        }
+    }
+
+    fn judge_selector(&mut self, entry: &Entry) {
+        let Some(service) = entry.after.clone() else { return };
+        let Some(rollout) = self.all("rollouts.stepgate.dev").next().cloned() else { return };
+        let selector = json::fields(&service, "/spec/selector").cloned().unwrap_or_default();
+        let owners = selector.iter().filter(|(key, _)| ![POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let live = json::text(&rollout, "/status/stable/hash").to_owned();
+        let to_live = json::text(&service, "/spec/selector/pod-template-hash") == live;
+        let (selected, could): (Vec<_>, Vec<_>) = (self.pods(&selector, entry.at), self.pods(&owners, entry.at));
+        // design §8.2; the way back counts only what is there.
+        let size = usize::try_from(json::int(self.get("deployments.apps", "hello").unwrap_or(&Arc::default()), "/spec/replicas")).unwrap_or(0);
+        if !to_live && selected.len() < size.min(could.len()) {
+            let what = format!("leaves {} of {} pods ({size} wanted)", selected.len(), could.len());
+            self.breaks(entry, &what);
+        }
+        if to_live && selected.is_empty() && !could.is_empty() {
+            self.breaks(entry, "leaves no pod although there are some");
+        }
+        // design §8.3
+        let strangers = selected.iter().any(|pod| json::label(pod, POD_TEMPLATE_HASH) != Some(&live));
+        if !strangers || json::fields(&rollout, "/status/release").is_none() {
+            return;
+        }
+        if json::fields(&rollout, "/status/release/rollback").is_some() && self.guarded {
+            let of_canary = selected.iter().any(|pod| self.is_of_canary(pod));
+            if of_canary {
+                self.breaks(entry, "sends clients to a revision that is being taken back");
+            }
+        } else if json::text(&rollout, "/status/release/trafficSince").is_empty() {
+            self.breaks(entry, "sends clients to a revision before that is on record");
+        }
+    }
+
+    fn is_of_canary(&self, pod: &Value) -> bool {
+        let set = self.all("replicasets.apps").find(|set| json::uid(set) == json::controller_uid(pod));
+        let deployment = set.and_then(|set| self.all("deployments.apps").find(|deployment| json::uid(deployment) == json::controller_uid(set)));
+        deployment.is_some_and(|deployment| json::label(deployment, ROLLOUT_UID).is_some() && !json::deleting(deployment))
+    }
+
+    /// Pods that clients of a selector would reach, those included that were ready a moment ago.
+    fn pods(&self, selector: &json::Fields, at: Timestamp) -> Vec<Arc<Value>> {
+        let matches = |pod: &Value| selector.iter().all(|(key, value)| json::label(pod, key) == value.as_str());
+        let recently = |pod: &Value| self.was_ready.get(json::uid(pod)).is_some_and(|was| at.duration_since(*was) <= TOLERANCE);
+        let selected = self.all("pods").filter(|pod| matches(pod));
+        selected.filter(|pod| serves(pod) || recently(pod)).cloned().collect()
+    }
+
+    // design §8.6
+    fn judge_status(&mut self, entry: &Entry) {
+        let (Some(before), Some(after)) = (&entry.before, &entry.after) else { return };
+        let step = |rollout: &Value, field: &str| rollout.pointer(&format!("/status/step/{field}")).cloned().unwrap_or_default();
+        if json::text(after, "/status/phase") != "Progressing" || step(after, "since").is_null() || step(before, "since") == step(after, "since") {
+            return;
+        }
+        let Some(service) = self.get("services", "hello").cloned() else { return };
+        let selector = json::fields(&service, "/spec/selector").cloned().unwrap_or_default();
+        let settled = |uid: &str| {
+            let old = |times: &BTreeMap<String, Timestamp>| times.get(uid).is_none_or(|time| entry.at.duration_since(*time) > TOLERANCE);
+            old(&self.was_ready) && old(&self.ready_since)
+        };
+        let matches = |pod: &Value| selector.iter().all(|(key, value)| json::label(pod, key) == value.as_str());
+        let wanted: BTreeSet<String> = self.all("pods").filter(|pod| matches(pod) && serves(pod)).map(|pod| json::uid(pod).to_owned()).collect();
+        let slices = self.all("endpointslices.discovery.k8s.io");
+        let endpoints = slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
+        let routed: BTreeSet<String> = endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect();
+        if let Some(odd) = wanted.symmetric_difference(&routed).find(|uid| settled(uid)).cloned() {
+            let what = format!("a hold begins before the endpoints follow the selector: pod {odd}");
+            self.breaks(entry, &what);
+        }
+        let canary = json::text(after, "/status/canary/hash");
+        if json::int(after, "/status/step/weight") == 100 && json::text(&service, "/spec/selector/pod-template-hash") != canary {
+            self.breaks(entry, "the hold of 100 % begins while the Service is not pinned to the canary");
+        }
+    }
+}
+
+/// Whether a pod can take new connections.
+pub fn serves(pod: &Value) -> bool {
+    !json::deleting(pod) && json::condition(pod, "Ready").is_some_and(|condition| condition["status"] == "True")
+}
+
+/// The version of a pod, by its variable.
+pub fn version(pod: &Value) -> &str {
+    let variables = json::items(pod, "/spec/containers/0/env");
+    variables.iter().find(|variable| variable["name"] == "VERSION").map_or("", |variable| json::text(variable, "/value"))
+}
+
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn label_path(map: &str, key: &str) -> String {
+    format!("/metadata/{map}/{}", escape(key))
+}
+
+/// Paths of the leaves that differ; what every write changes is left out.
+fn changes(before: &Value, after: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(before, after, &mut String::new(), &mut found);
+    found.retain(|path| !matches!(path.as_str(), "/metadata/resourceVersion" | "/metadata/generation"));
+    found
+}
+
+fn walk(before: &Value, after: &Value, path: &mut String, found: &mut Vec<String>) {
+    if before == after {
+        return;
+    }
+    let none = json::Fields::new();
+    let (fields, more) = match (before, after) {
+        (Value::Object(before), Value::Object(after)) => (before, after),
+        (Value::Null, Value::Object(after)) if !path.is_empty() => (&none, after),
+        (Value::Object(before), Value::Null) if !path.is_empty() => (before, &none),
+        _ => return found.push(path.clone()),
+    };
+    let keys: BTreeSet<&String> = fields.keys().chain(more.keys()).collect();
+    for key in keys {
+        let length = path.len();
+        path.push('/');
+        path.push_str(&escape(key));
+        walk(fields.get(key).unwrap_or(&Value::Null), more.get(key).unwrap_or(&Value::Null), path, found);
+        path.truncate(length);
+    }
+}

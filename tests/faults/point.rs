@@ -1,0 +1,77 @@
+//! Fault points: a story, its troubles, a seed; and the verdict on each.
+
+use stepgate::sim::seed::Seed;
+
+use crate::{
+    scenario::{SIZE, Scenario},
+    stage::{End, Report, play},
+    trouble::{self, Trouble},
+};
+
+/// One run to be made.
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub troubles: Vec<Trouble>,
+    pub seed: u64,
+}
+
+/// The end that a story is to have.
+pub fn expected(scenario: &Scenario) -> End {
+    let (phase, serves, paused, outcomes) = scenario.end;
+    End {
+        phase: phase.map_or_else(|| "gone".into(), |phase| format!("{phase:?}")),
+        serves: serves.into(),
+        paused,
+        outcomes: outcomes.iter().map(|outcome| (*outcome).to_owned()).collect(),
+    }
+}
+
+/// Everything that is wrong with a run.
+pub fn verdict(scenario: &Scenario, troubles: &[Trouble], report: &Report) -> Vec<String> {
+    let mut wrong = report.broken.clone();
+    let wanted = expected(scenario);
+    if trouble::keeps_the_end(troubles) {
+        if report.end != wanted {
+            wrong.push(format!("ends: {}; wanted: {wanted}", report.end));
+        }
+        let pods = |version: &str| report.started.iter().find(|(known, _)| known == version).map_or(0, |(_, pods)| *pods);
+        let rolls = scenario.policy["promotion"] == "Roll" || !scenario.guarded;
+        if wanted.outcomes.last().is_some_and(|outcome| outcome == "Promoted") && !rolls && pods(&wanted.serves) != usize::try_from(SIZE).unwrap_or(0) {
+            wrong.push(format!("{} pods of {} were started for {SIZE}", pods(&wanted.serves), wanted.serves));
+        }
+    }
+    if troubles.is_empty() {
+        if let Some(budget) = scenario.budget.filter(|budget| report.spent > *budget) {
+            wrong.push(format!("{} writes, {budget} allowed", report.spent));
+        }
+        if report.idle > 0 {
+            wrong.push(format!("{} writes changed nothing", report.idle));
+        }
+    }
+    wrong
+}
+
+/// Plays a point; what is wrong with it, and the report.
+pub fn judge(scenario: &Scenario, point: &Point) -> (Vec<String>, Report) {
+    let report = play(scenario, &point.troubles, point.seed);
+    (verdict(scenario, &point.troubles, &report), report)
+}
+
+/// Every single fault at every single write of a story.
+pub fn exhaustive(writes: u64) -> Vec<Point> {
+    let mishaps = || trouble::mishaps().into_iter().chain(trouble::edits());
+    let at = |number| {
+        let faults = trouble::of_a_write().into_iter().map(move |fault| Trouble::Write(number, fault));
+        faults.chain(mishaps().map(move |mishap| Trouble::Around(number, mishap)))
+    };
+    let mut points: Vec<Point> = (1..=writes).flat_map(at).map(|trouble| Point { troubles: vec![trouble], seed: 1 }).collect();
+    points.push(Point { troubles: vec![Trouble::ShortWatches], seed: 1 });
+    points.push(Point { troubles: vec![Trouble::Two], seed: 1 });
+    points
+}
+
+/// The point of a seed.
+pub fn drawn(number: u64, writes: u64) -> Point {
+    let mut seed = Seed::new(number).fork("point");
+    Point { troubles: trouble::any(&mut seed, writes), seed: number }
+}

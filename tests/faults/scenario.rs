@@ -1,0 +1,106 @@
+//! What happens in a run when nothing goes wrong: a policy, and a script of what people and the application do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use stepgate::api::status::Phase;
+
+/// Pods of the Deployment.
+pub const SIZE: u32 = 4;
+
+/// One story.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub policy: Value,
+    /// Whether the admission policies are installed.
+    pub guarded: bool,
+    /// Each act at its moment, one after the other.
+    pub script: Vec<(When, Act)>,
+    /// Phase at the end, none where the Rollout is gone; the version that serves; whether hello is paused; outcomes, oldest first.
+    pub end: (Option<Phase>, &'static str, bool, &'static [&'static str]),
+    /// Writes, Events apart, from the first act to the end (design §11); `None` where no number is promised.
+    pub budget: Option<usize>,
+}
+
+/// A moment of a story, read off the Rollout as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    /// In this phase.
+    In(Phase),
+    /// At this weight, not confirmed yet.
+    Asked(u8),
+    /// At this weight, confirmed.
+    Confirmed(u8),
+    /// So long after the act before.
+    Later(Duration),
+}
+
+/// What people and the application do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    /// `kubectl set image`.
+    Image(&'static str),
+    /// One pod of this version is not ready any more.
+    Unready(&'static str),
+    /// All pods of this version answer `/healthz` so.
+    Health(&'static str, &'static str),
+    Abort,
+    DeleteRollout,
+}
+
+fn quarters(hold: &str, split: &str, promotion: &str) -> Value {
+    let steps: Vec<Value> = [25, 50, 75, 100].iter().map(|weight| json!({"weight": weight, "hold": hold})).collect();
+    json!({"steps": steps, "split": split, "promotion": promotion, "settle": "200ms", "keepPrevious": "1s", "progressDeadline": "10m"})
+}
+
+fn blue_green() -> Value {
+    json!({"steps": [{"weight": 100, "hold": "1s"}], "settle": "200ms", "keepPrevious": "1s", "progressDeadline": "10m"})
+}
+
+fn with_health(mut policy: Value) -> Value {
+    policy["gates"] = json!([{"name": "healthz", "http": {"path": "/healthz", "port": "http", "period": "250ms", "timeout": "250ms"}}]);
+    policy
+}
+
+/// All stories.
+pub fn all() -> Vec<Scenario> {
+    use Act::*;
+    use When::*;
+    let release = (In(Phase::Healthy), Image("v2"));
+    let promoted = (Some(Phase::Healthy), "v2", false, &["Promoted"][..]);
+    let rolled_back = (Some(Phase::RolledBack), "v1", true, &["RolledBack"][..]);
+    let gone = |version, paused| (None, version, paused, &[][..]);
+    let story = |name, policy, guarded, acts: &[(When, Act)], end| {
+        let script = std::iter::once(release).chain(acts.iter().copied()).collect();
+        Scenario { name, policy, guarded, script, end, budget: None }
+    };
+    let brisk = || quarters("0s", "Resilient", "Adopt");
+    let held = || quarters("500ms", "Resilient", "Adopt");
+    vec![
+        Scenario { budget: Some(32), ..story("resilient", brisk(), true, &[], promoted) },
+        Scenario { budget: Some(40), ..story("exact", quarters("0s", "Exact", "Adopt"), true, &[], promoted) },
+        story("held", held(), true, &[], promoted),
+        story("unguarded", brisk(), false, &[], promoted),
+        story("blue-green", blue_green(), true, &[], promoted),
+        story("roll", quarters("0s", "Resilient", "Roll"), true, &[], promoted),
+        story("unready at 50", held(), true, &[(Confirmed(50), Unready("v2"))], rolled_back),
+        story("unready at 75", held(), true, &[(Confirmed(75), Unready("v2"))], rolled_back),
+        story("unready at 75, exact, unguarded", quarters("500ms", "Exact", "Adopt"), false, &[(Confirmed(75), Unready("v2"))], rolled_back),
+        story("unready while baking", held(), true, &[(In(Phase::Baking), Unready("v2"))], rolled_back),
+        story("healthz 500 at 50", with_health(held()), true, &[(Confirmed(50), Health("v2", "500"))], rolled_back),
+        story("never healthy", with_health(held()), true, &[(In(Phase::Preparing), Health("v2", "500"))], rolled_back),
+        Scenario { budget: None, ..story("abort", held(), true, &[(Confirmed(75), Abort)], rolled_back) },
+        story("deleted while preparing", held(), true, &[(In(Phase::Preparing), DeleteRollout)], gone("v1", true)),
+        story("deleted at 50", held(), true, &[(Confirmed(50), DeleteRollout)], gone("v1", true)),
+        story("deleted at 75, unguarded", held(), false, &[(Asked(75), DeleteRollout)], gone("v1", true)),
+        story("deleted while baking", held(), true, &[(In(Phase::Baking), DeleteRollout)], gone("v2", false)),
+        story("deleted while promoting", held(), true, &[(In(Phase::Promoting), DeleteRollout)], gone("v2", false)),
+        story("deleted while rolling back", held(), true, &[(Confirmed(50), Abort), (In(Phase::RollingBack), DeleteRollout)], gone("v1", true)),
+        story("reverted at 75", held(), true, &[(Confirmed(75), Image("v1"))], (Some(Phase::Healthy), "v1", false, &["Superseded"])),
+        story("superseded at 50", held(), true, &[(Confirmed(50), Image("v3"))], (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"])),
+        story("superseded at 75, unguarded", held(), false, &[(Asked(75), Image("v3"))], (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"])),
+    ]
+}
+
