@@ -194,13 +194,13 @@ mod tests {
     const ME: &str = "me";
     const NEW: &str = "nobody yet";
 
-    fn lease(holder: &str, seconds: u64) -> Option<LeaseFacts> {
+    fn lease(holder: &str, seconds: u64) -> LeaseFacts {
         let holder = match holder {
             "" => Holder::Released,
             NEW => Holder::NobodyYet,
             name => Holder::Named(name.to_owned()),
         };
-        Some(LeaseFacts { holder, duration: Duration::from_secs(seconds) })
+        LeaseFacts { holder, duration: Duration::from_secs(seconds) }
     }
 
     fn at(start: Instant, millis: Millis) -> Instant {
@@ -227,23 +227,29 @@ mod tests {
             ("nothing is known yet", (None, None, None, 9_000, Wait)),
             ("no Lease", (Some((None, 100)), None, None, 100, Create)),
             ("no Lease, and making it failed", (Some((None, 0)), None, Some(100), 100, WaitUntil(600))),
-            ("a new Lease: another one may just have been deleted", (Some((lease(NEW, 3), 100)), None, None, 3_099, WaitUntil(3_100))),
-            ("a new Lease that nobody took", (Some((lease(NEW, 3), 100)), None, None, 3_100, Acquire)),
-            ("released", (Some((lease("", 3), 1_000)), None, None, 1_000, Acquire)),
-            ("held by another", (Some((lease("other", 3), 1_000)), None, None, 3_999, WaitUntil(4_000))),
-            ("not seen to change for its duration", (Some((lease("other", 3), 1_000)), None, None, 4_000, Acquire)),
-            ("its holder promises more than we would", (Some((lease("other", 15), 0)), None, None, 14_999, WaitUntil(15_000))),
-            ("names us, but we had lost it: nobody else can have it", (Some((lease(ME, 3), 0)), None, None, 100, Acquire)),
-            ("a take-over failed", (Some((lease("", 3), 0)), None, Some(100), 599, WaitUntil(600))),
-            ("a take-over failed a while ago", (Some((lease("", 3), 0)), None, Some(100), 600, Acquire)),
-            ("renewed", (Some((lease(ME, 3), 10)), Some(0), Some(10), 999, WaitUntil(1_000))),
-            ("to be renewed", (Some((lease(ME, 3), 10)), Some(0), Some(10), 1_000, Renew)),
-            ("a renewal failed", (Some((lease(ME, 3), 10)), Some(0), Some(1_450), 1_450, WaitUntil(1_500))),
-            ("to be tried again", (Some((lease(ME, 3), 10)), Some(0), Some(1_450), 1_500, Renew)),
-            ("no time is left to try again", (Some((lease(ME, 3), 10)), Some(0), Some(1_980), 1_980, WaitUntil(2_000))),
-            ("not renewed in time, counted from the sending", (Some((lease(ME, 3), 10)), Some(0), Some(1_980), 2_000, Lost(Loss::Late))),
-            ("another one has it", (Some((lease("other", 3), 500)), Some(0), Some(10), 500, Lost(Loss::Displaced))),
-            ("somebody emptied it", (Some((lease("", 3), 500)), Some(0), Some(10), 500, Lost(Loss::Displaced))),
+            (
+                "a new Lease: another one may just have been deleted",
+                (Some((Some(lease(NEW, 3)), 100)), None, None, 3_099, WaitUntil(3_100)),
+            ),
+            ("a new Lease that nobody took", (Some((Some(lease(NEW, 3)), 100)), None, None, 3_100, Acquire)),
+            ("released", (Some((Some(lease("", 3)), 1_000)), None, None, 1_000, Acquire)),
+            ("held by another", (Some((Some(lease("other", 3)), 1_000)), None, None, 3_999, WaitUntil(4_000))),
+            ("not seen to change for its duration", (Some((Some(lease("other", 3)), 1_000)), None, None, 4_000, Acquire)),
+            ("its holder promises more than we would", (Some((Some(lease("other", 15)), 0)), None, None, 14_999, WaitUntil(15_000))),
+            ("names us, but we had lost it: nobody else can have it", (Some((Some(lease(ME, 3)), 0)), None, None, 100, Acquire)),
+            ("a take-over failed", (Some((Some(lease("", 3)), 0)), None, Some(100), 599, WaitUntil(600))),
+            ("a take-over failed a while ago", (Some((Some(lease("", 3)), 0)), None, Some(100), 600, Acquire)),
+            ("renewed", (Some((Some(lease(ME, 3)), 10)), Some(0), Some(10), 999, WaitUntil(1_000))),
+            ("to be renewed", (Some((Some(lease(ME, 3)), 10)), Some(0), Some(10), 1_000, Renew)),
+            ("a renewal failed", (Some((Some(lease(ME, 3)), 10)), Some(0), Some(1_450), 1_450, WaitUntil(1_500))),
+            ("to be tried again", (Some((Some(lease(ME, 3)), 10)), Some(0), Some(1_450), 1_500, Renew)),
+            ("no time is left to try again", (Some((Some(lease(ME, 3)), 10)), Some(0), Some(1_980), 1_980, WaitUntil(2_000))),
+            (
+                "not renewed in time, counted from the sending",
+                (Some((Some(lease(ME, 3)), 10)), Some(0), Some(1_980), 2_000, Lost(Loss::Late)),
+            ),
+            ("another one has it", (Some((Some(lease("other", 3)), 500)), Some(0), Some(10), 500, Lost(Loss::Displaced))),
+            ("somebody emptied it", (Some((Some(lease("", 3)), 500)), Some(0), Some(10), 500, Lost(Loss::Displaced))),
             ("deleted under us", (Some((None, 500)), Some(0), Some(10), 500, Lost(Loss::Deleted))),
         ];
         let start = Instant::now();
@@ -272,10 +278,10 @@ mod tests {
         let told = |known: &Seen, lease: Option<LeaseFacts>, version: Option<&str>| {
             Seen::told(Some(known.clone()), lease, version, at(start, 500))
         };
-        let known = Seen::told(None, lease("a", 3), Some("9"), start);
-        assert_eq!(told(&known, lease("a", 3), Some("9")), known, "the same again, as after a new list");
-        assert_eq!(told(&known, lease("b", 3), Some("8")), known, "a watch that trails");
-        assert_eq!(told(&known, lease("a", 3), Some("10")).changed, at(start, 500), "a renewal");
+        let known = Seen::told(None, Some(lease("a", 3)), Some("9"), start);
+        assert_eq!(told(&known, Some(lease("a", 3)), Some("9")), known, "the same again, as after a new list");
+        assert_eq!(told(&known, Some(lease("b", 3)), Some("8")), known, "a watch that trails");
+        assert_eq!(told(&known, Some(lease("a", 3)), Some("10")).changed, at(start, 500), "a renewal");
         assert_eq!(told(&known, None, Some("8")), known, "the removal of its predecessor");
         let gone = told(&known, None, None);
         assert_eq!((gone.lease.as_ref(), gone.changed), (None, at(start, 500)), "a list without it");

@@ -112,3 +112,54 @@ fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Resp
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pulse::Report;
+    use super::*;
+
+    /// What is answered, while one loop is in that state.
+    async fn asked(state: State, method: Method, path: &str) -> (u16, String) {
+        let vitals = Vitals::default();
+        let mut ear = vitals.pulse.listen();
+        let turning = tokio::spawn(async move {
+            loop {
+                ear.asked().await.answer(Report { who: "namespace shop".to_owned(), state: state.clone(), phases: Vec::new() });
+            }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_leads, leadership) = watch::channel(Leadership::Standby);
+        let serving = tokio::spawn(Health { vitals, leadership }.serve(listener));
+        let response = crate::gate::http::client().unwrap().request(method, format!("http://{address}{path}")).send().await.unwrap();
+        let answer = (response.status().as_u16(), response.text().await.unwrap());
+        serving.abort();
+        turning.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_kubelet_is_told_what_is_the_matter() {
+        let waiting = || State::NotYet("Pods have not been listed yet".to_owned());
+        let broken = || State::Broken("it has ended".to_owned());
+        for (state, path, expected) in [
+            (State::Ready, "/healthz", (200, "ok\n")),
+            (State::Ready, "/readyz", (200, "ok\n")),
+            (waiting(), "/healthz", (200, "ok\n")),
+            (waiting(), "/readyz", (503, "namespace shop: Pods have not been listed yet\n")),
+            (broken(), "/healthz", (503, "namespace shop: it has ended\n")),
+            (broken(), "/readyz", (503, "namespace shop: it has ended\n")),
+            (State::Ready, "/", (404, "/healthz, /readyz or /metrics\n")),
+        ] {
+            let (code, text) = asked(state.clone(), Method::GET, path).await;
+            assert_eq!((code, text.as_str()), expected, "{state:?} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_can_be_scraped_and_nothing_can_be_written() {
+        let (code, text) = asked(State::Ready, Method::GET, "/metrics").await;
+        assert!(code == 200 && text.contains("stepgate_leader 0\n") && text.ends_with("# EOF\n"), "{text}");
+        assert_eq!(asked(State::Ready, Method::POST, "/healthz").await.0, 405);
+    }
+}
