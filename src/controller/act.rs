@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{FINALIZER, HANDOVER, HANDOVER_MAX_SURGE, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
+    api::{FINALIZER, HANDOVER, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
     core::{
         action::{Action, Object, Rotation},
         service_split::{KEYS, Pin},
@@ -203,9 +203,8 @@ impl Calls {
                 };
                 Written::Pod(Box::new(self.patch(&self.pods(), pod, json!({"metadata": {"labels": {ROTATION: value}}})).await?))
             }
-            Action::BeginHandover { deployment, revision, max_surge } => {
-                let kept = max_surge.as_ref().unwrap_or(&Value::Null).to_string();
-                self.patch_deployment(deployment, json!({"metadata": {"labels": {HANDOVER: revision}, "annotations": {HANDOVER_MAX_SURGE: kept}}})).await?
+            Action::BeginHandover { deployment, label } => {
+                self.patch_deployment(deployment, json!({"metadata": {"labels": {HANDOVER: label}}})).await?
             }
             Action::OpenSurge { deployment } => self.patch_deployment(deployment, surge_patch(&json!("100%"))).await?,
             Action::AdoptReplicaSet { replica_set, owner, size } => {
@@ -213,7 +212,7 @@ impl Calls {
             }
             Action::EndHandover { deployment, max_surge, paused } => {
                 let mut patch = max_surge.as_ref().filter(|surge| !surge.is_null()).map_or_else(|| json!({}), surge_patch);
-                patch["metadata"] = json!({"labels": {HANDOVER: null}, "annotations": {HANDOVER_MAX_SURGE: null}});
+                patch["metadata"] = json!({"labels": {HANDOVER: null}});
                 if let Some(paused) = paused {
                     patch["spec"]["paused"] = json!(paused);
                 }

@@ -204,7 +204,7 @@ fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec) -> Progress {
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);
     draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", hello.revision, images(hello).join(", ")));
-    draft.wait(Why::Recording)
+    draft.wait(Why::Beginning { canary: super::canary::name(&hello.name, &hello.revision) })
 }
 
 /// What is known of a version that has no pods yet.

@@ -59,8 +59,10 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         release.traffic_since = Some(view.now);
     }
     draft.enter(Phase::Progressing);
-    draft.status.step = Some(step(&release.policy.steps, 1));
-    draft.wait(Why::Recording)
+    let first = step(&release.policy.steps, 1);
+    let weight = first.weight;
+    draft.status.step = Some(first);
+    draft.wait(Why::ChangingWeight { weight })
 }
 
 /// Makes sure that the Deployment does not roll by itself, and pins the Services to the live side. Where its roll-out has gone too far,
