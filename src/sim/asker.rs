@@ -13,7 +13,7 @@ impl Ask for Sim {
     fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let endpoint = Endpoint { address: target.ip.clone(), port: target.port };
-            match self.with(|world, now| world.knock(now, &endpoint, &gate.path)) {
+            match self.look(|world, now| world.knock(now, &endpoint, &gate.path)) {
                 Visit::Answered { code, after, .. } => {
                     tokio::time::sleep(after).await;
                     Answer::Status(code)

@@ -66,6 +66,11 @@ impl Sim {
         result
     }
 
+    /// Looks at the cluster, or visits it as a client would: nobody hears of it, so nothing may be changed but what clients change.
+    pub fn look<R>(&self, look: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        look(&mut self.lock(), self.now())
+    }
+
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,6 +19,7 @@ use stepgate::{
     },
 };
 
+const EVENTS: &str = "events.events.k8s.io";
 /// A controller acts on what it read up to two seconds ago (design §8.2), and a little later.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(2_600);
 
@@ -56,7 +57,7 @@ impl Law {
 
     /// Objects of a resource, as of now.
     pub fn all<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a Arc<Value>> {
-        self.now.iter().filter(move |(key, _)| &*key.resource == resource && key.namespace == "default").map(|(_, object)| object)
+        self.now.range(Key::new(resource, "default", "")..).take_while(move |(key, _)| &*key.resource == resource && key.namespace == "default").map(|(_, object)| object)
     }
 
     pub fn get(&self, resource: &str, name: &str) -> Option<&Arc<Value>> {
@@ -64,6 +65,9 @@ impl Law {
     }
 
     fn apply(&mut self, entry: &Entry) {
+        if &*entry.key.resource == EVENTS {
+            return;
+        }
         match &entry.after {
             Some(object) => drop(self.now.insert(entry.key.clone(), object.clone())),
             None => drop(self.now.remove(&entry.key)),
@@ -84,7 +88,7 @@ impl Law {
 
     fn judge(&mut self, entry: &Entry) {
         let resource = &*entry.key.resource;
-        if resource != "events.events.k8s.io" {
+        if resource != EVENTS {
             let (before, after) = (entry.before.as_deref().unwrap_or(&Value::Null), entry.after.as_deref().unwrap_or(&Value::Null));
             let changed = changes(before, after);
             self.writes.push((entry.at, format!("{resource} {} {}", entry.key.name, changed.join(" "))));

@@ -1,5 +1,13 @@
 //! Fault points: a story, its troubles, a seed; and the verdict on each.
 
+use std::{
+    num::NonZero,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use stepgate::sim::seed::Seed;
 
 use crate::{
@@ -74,4 +82,37 @@ pub fn exhaustive(writes: u64) -> Vec<Point> {
 pub fn drawn(number: u64, writes: u64) -> Point {
     let mut seed = Seed::new(number).fork("point");
     Point { troubles: trouble::any(&mut seed, writes), seed: number }
+}
+
+/// What came of many points.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub points: usize,
+    pub failed: Vec<String>,
+}
+
+/// Plays points on all processors; `told` hears of every failure at once.
+pub fn play_all(points: &[(&Scenario, String, Point)], told: impl Fn(&str) + Sync) -> Tally {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((scenario, replay, point)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (wrong, _) = judge(scenario, point);
+                    if let Some(first) = wrong.first() {
+                        let line = format!("{}: {:?} ({replay})\n    {first}{}", scenario.name, point.troubles, if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() });
+                        told(&line);
+                        failed.lock().expect("no thread panics").push(line);
+                    }
+                }
+            });
+        }
+    });
+    Tally { points: points.len(), failed: failed.into_inner().expect("no thread panics") }
+}
+
+/// The writes of every story, when nothing goes wrong.
+pub fn writes(scenario: &Scenario) -> u64 {
+    play(scenario, &[], 1).writes
 }

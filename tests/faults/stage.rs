@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// From the death of a controller to the next one.
 const RESTART: Duration = Duration::from_millis(700);
 /// Nothing of ours may be written for so long before a run counts as over.
-const REST: Duration = Duration::from_secs(6);
+const REST: Duration = Duration::from_secs(3);
 /// A run that lasts longer than this does not end.
 const PATIENCE: Duration = Duration::from_secs(420);
 /// How long bad weather lasts.
@@ -129,7 +129,7 @@ impl<'a> Stage<'a> {
         let admission = if scenario.guarded { Admission::default() } else { Admission::none() };
         let sim = Sim::new(&Setup { seed, admission, ..Setup::default() });
         sim.spawn();
-        let law = sim.with(|world, _| Law::new(world.api.store(), scenario.guarded));
+        let law = sim.look(|world, _| Law::new(world.api.store(), scenario.guarded));
         let mut this = Self {
             scenario,
             seed,
@@ -235,7 +235,7 @@ impl<'a> Stage<'a> {
 
     fn read(&mut self) {
         let Self { sim, law, .. } = self;
-        sim.with(|world, _| law.read(world.api.store()));
+        sim.look(|world, _| law.read(world.api.store()));
     }
 
     fn note(&mut self, text: impl Into<String>) {
@@ -458,7 +458,7 @@ impl<'a> Stage<'a> {
         self.visits += 1;
         let client = format!("10.0.{}.{}", self.visits / 250 % 250, self.visits % 250);
         let service = Id::new("default", "hello");
-        let visit = self.sim.with(|world, now| world.visit(now, &service, 80, &client, "/"));
+        let visit = self.sim.look(|world, now| world.visit(now, &service, 80, &client, "/"));
         let live = self.law.all("rollouts.stepgate.dev").next().map(|rollout| at::text(rollout, "/status/stable/hash").to_owned()).unwrap_or_default();
         match visit {
             Visit::Answered { code: 200, pod, version, .. } => self.meets(pod, &version, &live),
