@@ -107,6 +107,27 @@ pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Prog
     Progress::Done
 }
 
+/// While clients are being taken back, or are kept on the live side: makes sure that it stays. Too late means that it is gone, so that the
+/// Services must not stay pinned to it.
+pub fn keep_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Catch {
+    if view.hello.revision == live.replica_set.revision {
+        return Catch::Caught;
+    }
+    let native = rolled(view);
+    if native.is_some() && (live.replica_set.replicas == 0 || live.ready_count() == 0) {
+        return Catch::TooLate;
+    }
+    if pause(view, draft) == Progress::Waiting {
+        return Catch::Waiting;
+    }
+    let Some(native) = native else { return Catch::Caught };
+    if native.replica_set.replicas > 0 {
+        draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
+    }
+    draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+    Catch::Waiting
+}
+
 /// Keeps clients off the pods of a template that is held, while there are any.
 pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     if view.hello.paused && rolled(view).is_none() {

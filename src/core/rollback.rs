@@ -9,6 +9,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress, after},
+    native::{self, Catch},
     request::Command,
     service_split::Pin,
     snapshot::ServiceFacts,
@@ -75,6 +76,18 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
     };
     if take_clients_back(view, draft, &live, &reason) == Progress::Waiting {
         return Progress::Waiting;
+    }
+    // An adoption that went wrong has left its pods with the Deployment: they are taken away below.
+    if view.canary_deployment().is_none() || view.canary().is_some() {
+        match native::keep_live(view, draft, &live) {
+            Catch::Caught => {}
+            Catch::Waiting => return Progress::Waiting,
+            Catch::TooLate => {
+                record(draft, release, Outcome::RolledBack, &reason, view);
+                draft.enter(Phase::Pending);
+                return native::give_way(view, draft);
+            }
+        }
     }
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
