@@ -18,10 +18,8 @@ pub const ROLLOUT_UID: &str = "stepgate.dev/rollout-uid";
 pub const ROTATION: &str = "stepgate.dev/rotation";
 /// The only value of [`ROTATION`] that is ever written.
 pub const ROTATION_IN: &str = "in";
-/// The label on the user's Deployment for the seconds of an adoption.
+/// The label on the user's Deployment for the seconds of an adoption: the revision, and the owner's `maxSurge`.
 pub const HANDOVER: &str = "stepgate.dev/handover";
-/// The annotation beside [`HANDOVER`] that keeps the owner's `maxSurge` (JSON).
-pub const HANDOVER_MAX_SURGE: &str = "stepgate.dev/handover-max-surge";
 /// The finalizer on a Rollout that has anything to give back.
 pub const FINALIZER: &str = "stepgate.dev/rollout";
 /// The label Kubernetes puts on the pods of a Deployment's ReplicaSet.

@@ -11,12 +11,13 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{FINALIZER, HANDOVER, HANDOVER_MAX_SURGE, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
+    api::{FINALIZER, HANDOVER, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
     core::{
         action::{Action, Object, Rotation},
         service_split::{KEYS, Pin},
         snapshot::{DeploymentFacts, ReplicaSetFacts},
     },
+    serve::metrics::{Metrics, Write, WriteOutcome},
 };
 
 use super::observe::{self, RolloutSeen, ServiceSeen};
@@ -63,6 +64,7 @@ pub enum CallError {
 pub struct Calls {
     client: Client,
     namespace: String,
+    pub metrics: Metrics,
 }
 
 /// The Rollout that a call is made for.
@@ -84,8 +86,8 @@ pub fn replica_sets() -> ApiResource {
 
 impl Calls {
     /// Calls in `namespace`.
-    pub fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
+    pub fn new(client: Client, namespace: String, metrics: Metrics) -> Self {
+        Self { client, namespace, metrics }
     }
 
     fn rollouts(&self) -> Api<Rollout> {
@@ -113,7 +115,11 @@ impl Calls {
     /// # Errors
     /// When the API server refused or did not answer in time; the action may have been done all the same.
     pub async fn perform(&self, target: &Target, action: &Action) -> Result<Option<Written>, CallError> {
-        tokio::time::timeout(TIMEOUT, self.call(target, action)).await.unwrap_or(Err(CallError::Timeout)).map_err(conflict)
+        let result = tokio::time::timeout(TIMEOUT, self.call(target, action)).await.unwrap_or(Err(CallError::Timeout)).map_err(conflict);
+        if let Some((kind, verb)) = write(action) {
+            self.metrics.wrote(&Write { kind, verb, outcome: outcome(&result) });
+        }
+        result
     }
 
     /// Reads what an action was about, after a conflict: the watch may take its time, and a rollback has none.
@@ -151,8 +157,10 @@ impl Calls {
         ]))?;
         let (api, params, patch) = (self.rollouts(), PatchParams::default(), Patch::Json::<Rollout>(patch));
         let write = api.patch_status(&rollout.name, &params, &patch);
-        let written = tokio::time::timeout(TIMEOUT, write).await.map_err(|_| CallError::Timeout)?;
-        written.map(|object| rollout_written(&object)).map_err(|error| conflict(error.into()))
+        let answer = tokio::time::timeout(TIMEOUT, write).await.map_err(|_| CallError::Timeout);
+        let result = answer.and_then(|answer| answer.map(|object| rollout_written(&object)).map_err(|error| conflict(error.into())));
+        self.metrics.wrote(&Write { kind: "Rollout/status", verb: "patch", outcome: outcome(&result) });
+        result
     }
 
     /// Reads a Rollout.
@@ -195,9 +203,8 @@ impl Calls {
                 };
                 Written::Pod(Box::new(self.patch(&self.pods(), pod, json!({"metadata": {"labels": {ROTATION: value}}})).await?))
             }
-            Action::BeginHandover { deployment, revision, max_surge } => {
-                let kept = max_surge.as_ref().unwrap_or(&Value::Null).to_string();
-                self.patch_deployment(deployment, json!({"metadata": {"labels": {HANDOVER: revision}, "annotations": {HANDOVER_MAX_SURGE: kept}}})).await?
+            Action::BeginHandover { deployment, label } => {
+                self.patch_deployment(deployment, json!({"metadata": {"labels": {HANDOVER: label}}})).await?
             }
             Action::OpenSurge { deployment } => self.patch_deployment(deployment, surge_patch(&json!("100%"))).await?,
             Action::AdoptReplicaSet { replica_set, owner, size } => {
@@ -205,7 +212,7 @@ impl Calls {
             }
             Action::EndHandover { deployment, max_surge, paused } => {
                 let mut patch = max_surge.as_ref().filter(|surge| !surge.is_null()).map_or_else(|| json!({}), surge_patch);
-                patch["metadata"] = json!({"labels": {HANDOVER: null}, "annotations": {HANDOVER_MAX_SURGE: null}});
+                patch["metadata"] = json!({"labels": {HANDOVER: null}});
                 if let Some(paused) = paused {
                     patch["spec"]["paused"] = json!(paused);
                 }
@@ -269,6 +276,33 @@ impl Calls {
             Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What an action writes, and how; none for one that only reads.
+fn write(action: &Action) -> Option<(&'static str, &'static str)> {
+    let write = match action {
+        Action::AddFinalizer | Action::RemoveFinalizer => ("Rollout", "patch"),
+        Action::ReadPods => return None,
+        Action::ProbeGuard { .. } => ("Deployment", "dry-run"),
+        Action::SetPaused { .. } | Action::ScaleCanary { .. } | Action::BeginHandover { .. } | Action::OpenSurge { .. } | Action::EndHandover { .. } => ("Deployment", "patch"),
+        Action::PinService { .. } => ("Service", "patch"),
+        Action::CreateCanary { .. } => ("Deployment", "create"),
+        Action::DeleteCanary { .. } => ("Deployment", "delete"),
+        Action::ScaleDeployment { .. } => ("Deployment/scale", "patch"),
+        Action::ScaleReplicaSet { .. } | Action::AdoptReplicaSet { .. } => ("ReplicaSet", "patch"),
+        Action::DeleteReplicaSet { .. } => ("ReplicaSet", "delete"),
+        Action::LabelPod { .. } => ("Pod", "patch"),
+    };
+    Some(write)
+}
+
+fn outcome<T>(result: &Result<T, CallError>) -> WriteOutcome {
+    match result {
+        Ok(_) => WriteOutcome::Ok,
+        Err(CallError::Conflict) => WriteOutcome::Conflict,
+        Err(CallError::Timeout) => WriteOutcome::Timeout,
+        Err(CallError::StillOwns { .. } | CallError::Api(_) | CallError::Patch(_)) => WriteOutcome::Error,
     }
 }
 

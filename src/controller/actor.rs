@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
-    api::RolloutStatus,
+    api::{RolloutStatus, status::Outcome},
     core::{
         action::{Action, Object},
         decide::{Decision, Difference, difference, is_recorded},
@@ -83,6 +83,8 @@ pub struct Batch {
     target: Target,
     actions: Vec<Action>,
     status: Option<RolloutStatus>,
+    /// How a release ended, if that status is the first to say so.
+    ended: Option<Outcome>,
 }
 
 impl Actor {
@@ -179,6 +181,8 @@ impl Actor {
             self.wake(not_before);
             return None;
         }
+        let last = |status: &RolloutStatus| status.history.last().cloned();
+        let ended = last(&status).filter(|entry| seen.status.as_ref().and_then(last).as_ref() != Some(entry)).map(|entry| entry.outcome);
         let status_due = match difference {
             Difference::Nothing => {
                 self.detail_since = None;
@@ -198,7 +202,24 @@ impl Actor {
         }
         let rollout = Object { name: seen.name.clone(), uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
         self.batches += 1;
-        Some(Batch { number: self.batches, target: Target { rollout, finalizers: seen.finalizers.clone() }, actions, status: status_due.then_some(status) })
+        Some(Batch { number: self.batches, target: Target { rollout, finalizers: seen.finalizers.clone() }, actions, status: status_due.then_some(status), ended })
+    }
+
+    /// Another controller leads from here: what is under way ends, nothing is probed, and what was decided and not written is forgotten,
+    /// because that one may have moved on by the time this one leads again.
+    pub fn stand_by(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.task.abort();
+        }
+        self.probes = Probes::default();
+        self.decided = None;
+        self.written = None;
+        self.failures = 0;
+        self.not_before = None;
+        self.wake_at = None;
+        self.detail_since = None;
+        self.guard = Guard::default();
+        self.pods_read_at = None;
     }
 
     /// The batch that was taken last is under way.
@@ -306,6 +327,9 @@ impl Batch {
         let Some(status) = self.status.filter(|_| may_write()) else { return done };
         match calls.write_status(&rollout, &status).await {
             Ok(written) => {
+                if let Some(outcome) = self.ended {
+                    calls.metrics.released(outcome);
+                }
                 done.written.push(written);
                 done.status = Some(status);
             }

@@ -3,6 +3,8 @@
 pub mod act;
 pub mod actor;
 pub mod clock;
+pub mod election;
+pub mod lease;
 pub mod namespace;
 pub mod observe;
 pub mod recorder;

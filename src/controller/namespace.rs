@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{Rollout, RolloutPolicy, rollout::PolicyKind},
+    api::{Rollout, RolloutPolicy, rollout::PolicyKind, status::Phase},
     core::{
         decide::decide,
         snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Rival, ServiceFacts, Snapshot},
@@ -27,6 +27,10 @@ use crate::{
     gate::{
         http::Asker,
         probes::{Prober, Seen},
+    },
+    serve::{
+        Vitals,
+        pulse::{Report, State},
     },
 };
 
@@ -54,6 +58,7 @@ pub struct Context {
     pub policies: watch::Receiver<Arc<Policies>>,
     pub leadership: watch::Receiver<Leadership>,
     pub asker: Asker,
+    pub vitals: Vitals,
 }
 
 /// Something that happened.
@@ -90,8 +95,22 @@ struct Facts {
 impl Facts {
     /// Whether every kind has been listed: nothing is decided on half a view.
     fn are_complete(&self) -> bool {
+        self.missing().is_none()
+    }
+
+    /// A kind that has not been listed yet.
+    fn missing(&self) -> Option<&'static str> {
         let Self { rollouts, policies, deployments, replica_sets, pods, services, slices } = self;
-        rollouts.is_listed() && policies.is_listed() && deployments.is_listed() && replica_sets.is_listed() && pods.is_listed() && services.is_listed() && slices.is_listed()
+        let listed = [
+            ("Rollouts", rollouts.is_listed()),
+            ("RolloutPolicies", policies.is_listed()),
+            ("Deployments", deployments.is_listed()),
+            ("ReplicaSets", replica_sets.is_listed()),
+            ("Pods", pods.is_listed()),
+            ("Services", services.is_listed()),
+            ("EndpointSlices", slices.is_listed()),
+        ];
+        listed.into_iter().find_map(|(kind, listed)| (!listed).then_some(kind))
     }
 }
 
@@ -101,9 +120,10 @@ pub async fn run(namespace: String, context: Context) {
     let (seen_sender, seen_receiver) = mpsc::channel(QUEUE);
     let mut watches = JoinSet::new();
     spawn_watches(&mut watches, &context.client, &namespace, &sender);
-    let calls = Calls::new(context.client.clone(), namespace.clone());
-    let mut this = Namespace { context, calls, facts: Facts::default(), actors: Actors::new(), sender, seen_sender, dirty: BTreeSet::new(), tasks: JoinSet::new() };
+    let calls = Calls::new(context.client.clone(), namespace.clone(), context.vitals.metrics.clone());
     tracing::info!(namespace, "watching");
+    let (facts, actors) = (Facts::default(), Actors::new());
+    let mut this = Namespace { name: namespace, context, calls, facts, actors, sender, seen_sender, leads: false, dirty: BTreeSet::new(), tasks: JoinSet::new() };
     this.work(receiver, seen_receiver).await;
 }
 
@@ -152,12 +172,15 @@ where
 }
 
 struct Namespace {
+    name: String,
     context: Context,
     calls: Calls,
     facts: Facts,
     actors: Actors,
     sender: mpsc::Sender<Message>,
     seen_sender: mpsc::Sender<(Arc<str>, Seen)>,
+    /// Whether this controller led when it was last looked at.
+    leads: bool,
     /// Rollouts to decide for.
     dirty: BTreeSet<Arc<str>>,
     tasks: JoinSet<()>,
@@ -167,6 +190,8 @@ impl Namespace {
     async fn work(&mut self, mut receiver: mpsc::Receiver<Message>, mut seen: mpsc::Receiver<(Arc<str>, Seen)>) {
         let mut policies = self.context.policies.clone();
         let mut leadership = self.context.leadership.clone();
+        let mut pulse = self.context.vitals.pulse.listen();
+        self.follow_leadership();
         loop {
             let wake_at = self.actors.values().filter_map(Actor::wake_at).min();
             tokio::select! {
@@ -185,7 +210,8 @@ impl Namespace {
                     }
                 }
                 Ok(()) = policies.changed() => self.all_dirty(),
-                Ok(()) = leadership.changed() => self.all_dirty(),
+                Ok(()) = leadership.changed() => self.follow_leadership(),
+                question = pulse.asked() => question.answer(self.report()),
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
                     let due: Vec<Arc<str>> = self.actors.iter().filter(|(_, actor)| actor.wake_at().is_some_and(|at| at <= now)).map(|(name, _)| Arc::clone(name)).collect();
@@ -199,6 +225,26 @@ impl Namespace {
                 }
             }
         }
+    }
+
+    /// A standby keeps its facts up to date, and does nothing else with them: it acts at once when it leads.
+    fn follow_leadership(&mut self) {
+        let leads = self.context.leadership.borrow().may_write();
+        // Most changes are renewals, once a second.
+        if std::mem::replace(&mut self.leads, leads) == leads {
+            return;
+        }
+        if leads {
+            self.all_dirty();
+        } else {
+            self.actors.values_mut().for_each(Actor::stand_by);
+        }
+    }
+
+    fn report(&self) -> Report {
+        let state = self.facts.missing().map_or(State::Ready, |kind| State::NotYet(format!("{kind} have not been listed yet")));
+        let phases = self.facts.rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending));
+        Report { who: format!("namespace {}", self.name), state, phases: phases.collect() }
     }
 
     fn all_dirty(&mut self) {
@@ -302,10 +348,14 @@ impl Namespace {
     fn decide(&mut self, name: &Arc<str>) {
         let Some(seen) = self.facts.rollouts.get(name).cloned() else { return };
         let context = &self.context;
-        let actor = self.actors.entry(Arc::clone(name)).or_insert_with(|| Actor::new(Recorder::new(context.client.clone(), context.instance.clone())));
+        let actor = self.actors.entry(Arc::clone(name)).or_insert_with(|| {
+            let recorder = Recorder::new(context.client.clone(), context.instance.clone(), context.vitals.metrics.clone());
+            Actor::new(recorder)
+        });
         let snapshot = snapshot(&self.facts, &context.policies.borrow(), &seen, actor);
         let now = context.clock.now();
         let decision = decide(&snapshot, now);
+        context.vitals.metrics.decided();
         let before = snapshot.status.phase;
         if before != decision.status.phase && decision.status.release.is_none() {
             actor.ask_guard_again();
@@ -368,7 +418,8 @@ fn service_facts(service: &ServiceSeen, slices: &Store<SliceSeen>) -> ServiceFac
     ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
 }
 
-async fn sleep_until(at: Option<Instant>) {
+/// Sleeps until then; for ever, where no time is given.
+pub async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

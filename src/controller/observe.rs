@@ -14,7 +14,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::{HANDOVER_MAX_SURGE, POD_TEMPLATE_HASH, Rollout, RolloutSpec, RolloutStatus},
+    api::{POD_TEMPLATE_HASH, Rollout, RolloutSpec, RolloutStatus},
     core::{
         revision::revision,
         snapshot::{DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, RolloutFacts, Selector},
@@ -116,7 +116,6 @@ pub fn deployment(object: &DynamicObject) -> DeploymentFacts {
         observed_generation: status["observedGeneration"].as_i64().unwrap_or_default(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         labels: object.labels().clone(),
-        annotations: object.annotations().iter().filter(|(key, _)| *key == HANDOVER_MAX_SURGE).map(|(key, value)| (key.clone(), value.clone())).collect(),
         paused: spec["paused"].as_bool().unwrap_or_default(),
         replicas: spec["replicas"].as_i64().map_or(1, int),
         selector: selector(&spec["selector"]),

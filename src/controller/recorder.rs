@@ -12,7 +12,13 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use crate::core::{action::{Notice, Reason}, snapshot::RolloutFacts};
+use crate::{
+    core::{
+        action::{Notice, Reason},
+        snapshot::RolloutFacts,
+    },
+    serve::metrics::{Metrics, Write, WriteOutcome},
+};
 
 /// How long the API server may take for an Event; one that is lost is lost.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,14 +31,15 @@ const REMEMBERED: usize = 16;
 pub struct Recorder {
     client: Client,
     instance: String,
+    metrics: Metrics,
     told: VecDeque<Notice>,
     count: u64,
 }
 
 impl Recorder {
     /// A recorder that speaks as `instance`, the name of the controller's pod.
-    pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, told: VecDeque::new(), count: 0 }
+    pub fn new(client: Client, instance: String, metrics: Metrics) -> Self {
+        Self { client, instance, metrics, told: VecDeque::new(), count: 0 }
     }
 
     /// Tells of notices; in the background, without waiting.
@@ -51,12 +58,20 @@ impl Recorder {
                 self.told.pop_front();
             }
             let api: Api<Event> = Api::namespaced(self.client.clone(), &rollout.namespace);
+            let metrics = self.metrics.clone();
             tokio::spawn(async move {
-                match tokio::time::timeout(TIMEOUT, api.create(&PostParams::default(), &event)).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "an Event was not taken"),
-                    Err(_) => tracing::debug!("an Event was not taken in time"),
-                }
+                let outcome = match tokio::time::timeout(TIMEOUT, api.create(&PostParams::default(), &event)).await {
+                    Ok(Ok(_)) => WriteOutcome::Ok,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "an Event was not taken");
+                        WriteOutcome::Error
+                    }
+                    Err(_) => {
+                        tracing::debug!("an Event was not taken in time");
+                        WriteOutcome::Timeout
+                    }
+                };
+                metrics.wrote(&Write { kind: "Event", verb: "create", outcome });
             });
         }
     }

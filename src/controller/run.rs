@@ -25,6 +25,10 @@ use tokio::{
 use crate::{
     api::{ClusterRolloutPolicy, PolicySpec, Rollout},
     gate::http::{self, Asker},
+    serve::{
+        Vitals,
+        pulse::{Report, State},
+    },
 };
 
 use super::{
@@ -97,20 +101,21 @@ impl Backoff for WatchBackoff {
     }
 }
 
-/// Runs until it is aborted.
+/// Runs until it is aborted. Without leadership it watches all the same, so that it can act at once when it leads.
 ///
 /// # Errors
 /// When the client for HTTP probes cannot be made.
-pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>) -> anyhow::Result<()> {
+pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) -> anyhow::Result<()> {
     let asker = Arc::new(http::client()?);
-    run_asking(client, asker, options, clock, leadership).await;
+    run_asking(client, asker, options, clock, leadership, vitals).await;
     Ok(())
 }
 
 /// The same, with the requests of HTTP gates sent by `asker`.
-pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>) {
+pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
-    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker };
+    let mut pulse = vitals.pulse.listen();
+    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker, vitals };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_policies(client.clone(), policy_sender));
     let api: Api<PartialObjectMeta<Rollout>> = match &options.namespace {
@@ -120,7 +125,15 @@ pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: C
     // Metadata alone: where there are Rollouts is all that is asked here.
     let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
     let mut places = Places::default();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            question = pulse.asked() => {
+                question.answer(places.report());
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
         let changed = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => places.add(object.namespace().unwrap_or_default(), object.name_any()),
             Ok(watcher::Event::Delete(object)) => places.remove(&object.namespace().unwrap_or_default(), &object.name_any()),
@@ -128,7 +141,10 @@ pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: C
                 places.rollouts.clear();
                 false
             }
-            Ok(watcher::Event::InitDone) => true,
+            Ok(watcher::Event::InitDone) => {
+                places.listed = true;
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, "Rollouts cannot be watched");
                 false
@@ -143,6 +159,7 @@ pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: C
 /// The namespaces that have Rollouts, and the tasks that run them.
 #[derive(Default)]
 struct Places {
+    listed: bool,
     rollouts: BTreeMap<String, BTreeSet<String>>,
     running: BTreeMap<String, AbortHandle>,
 }
@@ -159,6 +176,17 @@ impl Places {
             self.rollouts.remove(namespace);
         }
         true
+    }
+
+    fn report(&self) -> Report {
+        // Nothing but a panic ends the task of a namespace that is still wanted.
+        let broken = self.running.iter().find_map(|(namespace, task)| task.is_finished().then(|| format!("the task of namespace {namespace} has ended")));
+        let state = match broken {
+            Some(broken) => State::Broken(broken),
+            None if !self.listed => State::NotYet("Rollouts have not been listed yet".to_owned()),
+            None => State::Ready,
+        };
+        Report { who: "controller".to_owned(), state, phases: Vec::new() }
     }
 
     fn follow(&mut self, tasks: &mut JoinSet<()>, context: &Context) {

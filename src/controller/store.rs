@@ -12,7 +12,7 @@ pub trait Fact {
 }
 
 /// The order of resource versions, as far as they have one. Kubernetes' own are numbers that rise.
-fn order(resource_version: &str) -> u64 {
+pub(super) fn order(resource_version: &str) -> u64 {
     resource_version.parse().unwrap_or(0)
 }
 

@@ -30,13 +30,13 @@ pub enum Action {
     DeleteReplicaSet { replica_set: Object },
     /// The rotation label of a pod.
     LabelPod { pod: Object, rotation: Rotation },
-    /// The record that an adoption begins: label and annotation on the user's Deployment.
-    BeginHandover { deployment: Object, revision: String, max_surge: Option<Value> },
+    /// The record that an adoption begins: a label on the user's Deployment.
+    BeginHandover { deployment: Object, label: String },
     /// `maxSurge` of the user's Deployment to 100 %, for the moment of the adoption.
     OpenSurge { deployment: Object },
     /// The adoption itself: the canary's ReplicaSet becomes the user's Deployment's own.
     AdoptReplicaSet { replica_set: Object, owner: Object, size: i32 },
-    /// The end of an adoption, done or called off: label and annotation off, `maxSurge` back, paused as said.
+    /// The end of an adoption, done or called off: the label off, `maxSurge` back, paused as said.
     EndHandover { deployment: Object, max_surge: Option<Value>, paused: Option<bool> },
     /// Our Deployment, with its pods. `must_own_nothing`: after an adoption, checked live before the deletion.
     DeleteCanary { deployment: Object, must_own_nothing: bool },

@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    roll, rollback, steps,
+    handover, roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionWait, Why},
@@ -94,9 +94,11 @@ fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
 fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
     let hello = view.hello;
     let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting { stage: "handing the new pods over" }) };
-    if !view.handover() {
-        let max_surge = hello.max_surge().cloned();
-        draft.act(Action::BeginHandover { deployment: hello.object(), revision: release.revision.clone(), max_surge });
+    if !view.is_labelled_for_handover() {
+        // Taken off by hand in the middle of it, the label is put back with what it said.
+        let kept = view.kept_max_surge();
+        let label = handover::label(&release.revision, kept.as_ref().or(hello.max_surge()));
+        draft.act(Action::BeginHandover { deployment: hello.object(), label });
         return draft.wait(Why::Adopting { stage: "writing down that the hand-over begins" });
     }
     if !deployment.paused {

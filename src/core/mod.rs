@@ -12,6 +12,7 @@ pub mod decide;
 pub mod deletion;
 pub mod draft;
 pub mod gate;
+pub mod handover;
 pub mod native;
 pub mod release;
 pub mod replicas;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::{
-    HANDOVER, HANDOVER_MAX_SURGE, PolicySpec, ROLLOUT_UID, ROTATION, ROTATION_IN, RolloutSpec,
+    HANDOVER, PolicySpec, ROLLOUT_UID, ROTATION, ROTATION_IN, RolloutSpec,
     rollout::Workload,
     status::{Phase, RolloutStatus},
 };
@@ -130,7 +130,6 @@ impl Model {
             observed_generation: 0,
             deleting: false,
             labels,
-            annotations: BTreeMap::new(),
             paused: false,
             replicas,
             selector: Selector { raw: json!({"matchLabels": {"app": "hello"}}), match_labels: [("app".to_owned(), "hello".to_owned())].into(), expressions: Vec::new() },
@@ -275,15 +274,13 @@ impl Model {
                     Rotation::Out => drop(pod.labels.remove(ROTATION)),
                 }
             }
-            Action::BeginHandover { deployment, revision, max_surge } => self.edit(&deployment.name, |deployment| {
-                deployment.labels.insert(HANDOVER.into(), revision.clone());
-                deployment.annotations.insert(HANDOVER_MAX_SURGE.into(), max_surge.clone().unwrap_or_default().to_string());
+            Action::BeginHandover { deployment, label } => self.edit(&deployment.name, |deployment| {
+                deployment.labels.insert(HANDOVER.into(), label.clone());
             }),
             Action::OpenSurge { deployment } => self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%")),
             Action::AdoptReplicaSet { replica_set, owner, .. } => self.set(&replica_set.uid).owner = Some(owner.uid.clone()),
             Action::EndHandover { deployment, max_surge, paused } => self.edit(&deployment.name, |deployment| {
                 deployment.labels.remove(HANDOVER);
-                deployment.annotations.remove(HANDOVER_MAX_SURGE);
                 if let Some(surge) = max_surge {
                     deployment.strategy["rollingUpdate"]["maxSurge"] = surge.clone();
                 }
@@ -494,6 +491,6 @@ impl Model {
         assert!(self.pods.iter().all(|pod| pod.deleting || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         assert!(self.deployments.len() == 1, "a canary is left\n{}", trace());
         let hello = self.hello();
-        assert!(hello.labels.is_empty() && hello.annotations.is_empty() && hello.max_surge() == Some(&json!("25%")), "{hello:?}\n{}", trace());
+        assert!(hello.labels.is_empty() && hello.max_surge() == Some(&json!("25%")), "{hello:?}\n{}", trace());
     }
 }

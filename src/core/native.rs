@@ -12,46 +12,117 @@ use super::{
     why::Why,
 };
 
-/// Pauses the Deployment if it is not, and takes away the pods of its new ReplicaSet: with that at 0 the Deployment controller restores
-/// the live one by itself (mechanics §5). Done once the live ReplicaSet has its size again and the new one no pod.
-pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Progress {
+/// How the attempt to catch a native roll-out went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catch {
+    /// The live side has all its pods, the new template none, and the Services are pinned to the live side.
+    Caught,
+    Waiting,
+    /// The live side has lost so many pods that clients can no longer be taken to it alone.
+    TooLate,
+}
+
+/// Pauses the Deployment, and waits until its controller has seen that: from then on no pod of the live side goes any more.
+fn pause(view: &View<'_>, draft: &mut Draft) -> Progress {
     let hello = view.hello;
     if !hello.paused {
         draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
     }
-    if !hello.paused || !hello.observed() {
-        return draft.wait(Why::Pausing { deployment: hello.name.clone() });
+    if hello.paused && hello.observed() { Progress::Done } else { draft.wait(Why::Pausing { deployment: hello.name.clone() }) }
+}
+
+/// Pins the Services to the live side and takes the new template's pods away again: with their ReplicaSet at 0 the Deployment controller
+/// restores the live one by itself (mechanics §5).
+///
+/// Only once the Deployment is paused is it certain that the live side stays: a pin to pods that are on their way out is an outage. The pods
+/// are read from the API server for that, and `enough` of the live side's must be ready.
+pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -> Catch {
+    if pause(view, draft) == Progress::Waiting {
+        return Catch::Waiting;
     }
-    let live_size = live.map_or(0, |live| live.replica_set.replicas);
-    if let Some(native) = successor(view) {
-        // With the live side at 0 the Deployment controller would bring the new one back instead.
-        if native.replica_set.replicas > 0 && live_size > 0 {
+    let native = rolled(view);
+    if native.is_some() {
+        if traffic::read_pods_first(view, draft) == Progress::Waiting {
+            return Catch::Waiting;
+        }
+        if live.replica_set.replicas == 0 || live.ready_count() < enough {
+            return Catch::TooLate;
+        }
+    }
+    let target = Pin::Hash(live.replica_set.hash.clone());
+    let away: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    if !away.is_empty() {
+        let services = away.iter().map(|service| service.name.clone()).collect();
+        traffic::move_services(draft, away, &target);
+        draft.wait(Why::Pinning { services });
+        return Catch::Waiting;
+    }
+    if let Some(native) = native {
+        if native.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
         }
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
+        draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+        return Catch::Waiting;
     }
-    if live.is_some() && live_size < hello.replicas {
-        return draft.wait(Why::Restoring { deployment: hello.name.clone() });
+    if live.replica_set.replicas < view.hello.replicas {
+        draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+        return Catch::Waiting;
+    }
+    Catch::Caught
+}
+
+/// Ready pods of the live side without which it is too late: as many as there are, of both versions, up to the Deployment's size.
+pub fn enough(view: &View<'_>, live: &Side<'_>) -> i32 {
+    let native = rolled(view).map_or(0, |native| native.ready_count());
+    view.hello.replicas.min(live.ready_count() + native)
+}
+
+/// Too late: the roll-out is left to the Deployment, as it would be without Stepgate.
+pub fn give_way(view: &View<'_>, draft: &mut Draft) -> Progress {
+    if view.hello.paused {
+        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+    }
+    traffic::open_all(view, draft);
+    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+}
+
+/// In the middle of a release, where the Services are where the weight wants them: pauses the Deployment again and takes its new pods
+/// away, as soon as the others are enough.
+pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Progress {
+    if pause(view, draft) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    let live_size = live.map_or(0, |live| live.replica_set.replicas);
+    let others = live.map_or(0, Side::ready_count) + view.canary().map_or(0, |canary| canary.ready_count());
+    if let Some(native) = rolled(view) {
+        // With the live side at 0 the Deployment controller would bring the new one back instead.
+        if native.replica_set.replicas > 0 && live_size > 0 && others >= view.hello.replicas {
+            draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
+        }
+        return draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+    }
+    if live.is_some() && live_size < view.hello.replicas {
+        return draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
     }
     Progress::Done
 }
 
-/// The ReplicaSet that the Deployment has made for its new template by itself, while it has pods.
-fn successor<'a>(view: &View<'a>) -> Option<Side<'a>> {
+/// Keeps clients off the pods of a template that is held, while there are any.
+pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
+    if view.hello.paused && rolled(view).is_none() {
+        return traffic::open_all(view, draft);
+    }
+    // One ready pod of the version that is good is better than any number of the one that was rejected.
+    match catch(view, draft, live, 1) {
+        Catch::Caught => Progress::Done,
+        Catch::Waiting => Progress::Waiting,
+        Catch::TooLate => give_way(view, draft),
+    }
+}
+
+/// What the Deployment has made of its new template by itself, while that has pods.
+fn rolled<'a>(view: &View<'a>) -> Option<Side<'a>> {
     let live = view.snapshot.status.stable.as_ref().map(|stable| stable.hash.as_str());
     let sets = view.own_replica_sets().filter(|set| set.revision == view.hello.revision && Some(set.hash.as_str()) != live && !set.deleting);
     sets.map(|set| view.side(set)).find(|side| side.replica_set.replicas > 0 || !side.pods.is_empty())
-}
-
-/// The same for a template that is held: while its pods are there, clients are kept off them.
-pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
-    if view.hello.paused && successor(view).is_none() {
-        return traffic::open_all(view, draft);
-    }
-    let target = Pin::Hash(live.replica_set.hash.clone());
-    let away: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
-    if live.ready_count() > 0 {
-        traffic::move_services(draft, away, &target);
-    }
-    stop(view, draft, Some(live))
 }

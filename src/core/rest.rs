@@ -11,9 +11,8 @@ use super::{
     native, request,
     request::Command,
     rollback,
-    service_split::Pin,
     snapshot::{DeploymentFacts, ReplicaSetFacts},
-    traffic::{move_services, open_all},
+    traffic::open_all,
     validate,
     view::{Side, View},
     why::Why,
@@ -173,7 +172,7 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
         return draft.wait(Why::Refused(refusal));
     }
     match policy {
-        Some(policy) => begin(view, draft, policy, live),
+        Some(policy) => begin(view, draft, policy),
         None => draft.wait(Why::Recording),
     }
 }
@@ -187,12 +186,10 @@ fn is_native_rollout_ahead(view: &View<'_>, live: &Side<'_>) -> bool {
 
 /// Records that a release begins. Nothing is done before that record is written, except to pause a Deployment that is not: every
 /// moment counts there, and the release follows from the template alone.
-fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, live: &Side<'_>) -> Progress {
+fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec) -> Progress {
     let hello = view.hello;
     if !hello.paused {
         draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
-        let open = view.services().into_iter().filter(|service| Pin::of(&service.selector) == Pin::Open).collect();
-        move_services(draft, open, &Pin::Hash(live.replica_set.hash.clone()));
     }
     draft.status.release = Some(Release {
         revision: hello.revision.clone(),
@@ -207,7 +204,7 @@ fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, live: &Side<'_
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);
     draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", hello.revision, images(hello).join(", ")));
-    draft.wait(Why::Recording)
+    draft.wait(Why::Beginning { canary: super::canary::name(&hello.name, &hello.revision) })
 }
 
 /// What is known of a version that has no pods yet.

@@ -106,8 +106,8 @@ fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason
     if away.is_empty() || canary_is_gone {
         return Progress::Done;
     }
-    let canary_ready = view.canary().or_else(|| view.successor()).map_or(0, |canary| canary.ready_count());
-    if live.ready_count() == 0 && canary_ready > 0 {
+    let others = away.iter().any(|service| !view.selected(service, &Pin::Open).is_empty());
+    if live.ready_count() == 0 && others {
         return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
     }
     move_services(draft, away, &target);

@@ -70,8 +70,6 @@ pub struct DeploymentFacts {
     pub observed_generation: i64,
     pub deleting: bool,
     pub labels: Labels,
-    /// Only those with a key of ours.
-    pub annotations: Labels,
     pub paused: bool,
     pub replicas: i32,
     pub selector: Selector,

@@ -12,7 +12,8 @@ use super::{
     action::{Action, Reason},
     adoption, canary,
     draft::{Draft, Progress, after, elapsed, step},
-    gate, native,
+    gate,
+    native::{self, Catch},
     replicas::share,
     service_split::Pin,
     traffic::{self, Sides, establish},
@@ -58,27 +59,32 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         release.traffic_since = Some(view.now);
     }
     draft.enter(Phase::Progressing);
-    draft.status.step = Some(step(&release.policy.steps, 1));
-    draft.wait(Why::Recording)
+    let first = step(&release.policy.steps, 1);
+    let weight = first.weight;
+    draft.status.step = Some(first);
+    draft.wait(Why::ChangingWeight { weight })
 }
 
-/// Pins the Services to the live side and makes sure that the Deployment does not roll by itself.
+/// Makes sure that the Deployment does not roll by itself, and pins the Services to the live side. Where its roll-out has gone too far,
+/// there is no release: it is left to the Deployment, and history will say so.
 fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
-    let target = Pin::Hash(live.replica_set.hash.clone());
-    let to_pin: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
-    if !to_pin.is_empty() {
-        if !view.hello.paused {
-            draft.act(Action::SetPaused { deployment: view.hello.object(), paused: true });
+    match native::catch(view, draft, live, native::enough(view, live)) {
+        Catch::Caught => Progress::Done,
+        Catch::Waiting => {
+            draft.deadline(release.policy.progress_deadline, view.now);
+            Progress::Waiting
         }
-        let services = to_pin.iter().map(|service| service.name.clone()).collect();
-        traffic::move_services(draft, to_pin, &target);
-        return draft.wait(Why::Pinning { services });
+        Catch::TooLate if view.canary_deployment().is_none() => {
+            let status = &mut draft.status;
+            status.release = None;
+            status.step = None;
+            status.canary = None;
+            status.gates.clear();
+            draft.enter(Phase::Pending);
+            native::give_way(view, draft)
+        }
+        Catch::TooLate => draft.wait(Why::Restoring { deployment: view.hello.name.clone() }),
     }
-    let stopped = native::stop(view, draft, Some(live));
-    if stopped == Progress::Waiting {
-        draft.deadline(release.policy.progress_deadline, view.now);
-    }
-    stopped
 }
 
 fn first_size(view: &View<'_>, release: &Release) -> i32 {

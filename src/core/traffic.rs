@@ -84,7 +84,9 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
             return Progress::Waiting;
         }
         // Held and waiting for nothing, yet not as it was: somebody else wrote it. (After a shelter the clock of the wait still runs.)
-        if view.snapshot.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) {
+        let (was, is) = (view.snapshot.status.step.as_ref(), draft.status.step.as_ref());
+        let held = was.is_some_and(|was| was.since.is_some() && was.waiting_since.is_none() && is.is_some_and(|is| is.index == was.index));
+        if held {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
             draft.notice(Reason::SelectorContested, format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{HANDOVER, HANDOVER_MAX_SURGE, ROLLOUT_UID, ROTATION, status::{Release, Version}};
+use crate::api::{ROLLOUT_UID, ROTATION, status::{Release, Version}};
 
 use super::{
     action::Object,
@@ -165,16 +165,6 @@ impl<'a> View<'a> {
     /// Services whose endpoints do not yet show their selector.
     pub fn unconfirmed(&self) -> Vec<String> {
         self.services().into_iter().filter(|service| !self.endpoints_follow(service)).map(|service| service.name.clone()).collect()
-    }
-
-    /// Whether an adoption was begun: the hand-over label is on the Deployment.
-    pub fn handover(&self) -> bool {
-        self.hello.labels.contains_key(HANDOVER) || self.hello.annotations.contains_key(HANDOVER_MAX_SURGE)
-    }
-
-    /// The owner's `maxSurge`, kept beside the hand-over label.
-    pub fn kept_max_surge(&self) -> Option<serde_json::Value> {
-        self.hello.annotations.get(HANDOVER_MAX_SURGE).and_then(|text| serde_json::from_str(text).ok())
     }
 
     /// Pods that carry the rotation label, of any side of this Rollout's Deployment.

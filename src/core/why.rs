@@ -19,8 +19,10 @@ pub enum Why {
     LiveVersionGone { deployment: String, hash: String },
     /// Something only the cluster can tell is wrong.
     Refused(Refusal),
-    /// The release or the record of it is being written down.
+    /// What was decided is being written down.
     Recording,
+    /// A release has begun; no client sees it yet.
+    Beginning { canary: String },
     /// The Deployment is to be paused before anything else.
     Pausing { deployment: String },
     /// A roll-out of the Deployment's own had begun and is being undone.
@@ -114,9 +116,9 @@ impl fmt::Display for Until<'_> {
     }
 }
 
-/// A time to the second: `2026-11-21T10:00:00Z`.
+/// A time to come, to the second: `2026-11-21T10:00:01Z`. Rounded up, so that it is not over before it is.
 fn second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+    Timestamp::from_second(time.as_second() + i64::from(time.subsec_nanosecond() > 0)).unwrap_or(time)
 }
 
 impl fmt::Display for Why {
@@ -132,7 +134,8 @@ impl fmt::Display for Why {
                 write!(f, "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out")
             }
             Self::Refused(refusal) => refusal.fmt(f),
-            Self::Recording => f.write_str("writing down what begins"),
+            Self::Recording => f.write_str("writing down what was decided"),
+            Self::Beginning { canary } => write!(f, "preparing canary {canary}; no client sees it yet"),
             Self::Pausing { deployment } => write!(f, "pausing Deployment {deployment} before its new template takes effect"),
             Self::Restoring { deployment } => write!(f, "taking back the roll-out that Deployment {deployment} had begun by itself"),
             Self::Pinning { services } => write!(f, "pinning {} to the live version", Names("Service", services)),
@@ -187,6 +190,6 @@ mod tests {
     fn a_sentence_names_what_is_awaited_and_until_when() {
         let until = "2026-11-21T10:00:00.5Z".parse().ok();
         let why = Why::CanaryPods { needed: 4, trouble: Some("ImagePullBackOff".into()), until };
-        assert_eq!(why.to_string(), "waiting for 4 canary pods to be available, until 2026-11-21T10:00:00Z at the latest: ImagePullBackOff");
+        assert_eq!(why.to_string(), "waiting for 4 canary pods to be available, until 2026-11-21T10:00:01Z at the latest: ImagePullBackOff");
     }
 }

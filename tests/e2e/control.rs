@@ -39,7 +39,7 @@ async fn abort_at(plan: Plan, weight: u8) {
     let id = s.request(RequestAction::Abort).await;
     s.wait_for_phase(Phase::RolledBack).await;
     wait_for_outcome(&mut s, &id, "done").await;
-    s.assert_no_answer("v2", at, Duration::from_millis(1500));
+    s.assert_no_answer("v2", at, Duration::from_millis(2500));
     s.finish().await;
 }
 

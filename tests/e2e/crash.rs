@@ -37,7 +37,7 @@ async fn taken_back_by_the_next_controller(plan: Plan, weight: u8) {
 
 crate::scenarios! {
     async fn at_25_moments_of_a_release(plan: Plan) {
-        let mut s = plan.replicas(3).start().await;
+        let mut s = plan.replicas(3).unwatched().start().await;
         for (number, image) in ["v2", "v3", "v4", "v5", "v2"].into_iter().enumerate() {
             let first = Duration::from_millis(50) + Duration::from_millis(550) * u32::try_from(number).expect("a small number");
             release_with_kills(&mut s, image, first).await;
@@ -59,7 +59,7 @@ crate::scenarios! {
 
     async fn dead_when_the_template_changes(plan: Plan) {
         // Without the admission policies the Deployment rolls by itself while nobody is there.
-        let mut s = plan.replicas(2).pods_change().start().await;
+        let mut s = plan.replicas(2).pods_change().unwatched().start().await;
         s.kill9();
         s.set_image("v2").await;
         time::sleep(Duration::from_secs(8)).await;

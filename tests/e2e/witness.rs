@@ -52,7 +52,7 @@ async fn expect(mut s: Scenario, rules: &[&str]) {
     s.remove().await;
 }
 
-crate::unguarded_scenarios! {
+crate::scenarios_with_guard! { Off:
     async fn sees_nothing_where_nothing_is_wrong(plan: Plan) {
         let mut s = healthy(plan).await;
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -26,7 +26,7 @@ impl Controller {
     pub fn start(&mut self) {
         let log = open(&self.log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_stepgate"));
-        command.args(["controller", "--watch-namespace", &self.namespace]).env("KUBECONFIG", &self.kubeconfig);
+        command.args(["controller", "--watch-namespace", &self.namespace, "--health-addr="]).env("KUBECONFIG", &self.kubeconfig);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.child = Some(command.spawn().expect("the built controller"));
     }

@@ -89,15 +89,15 @@ macro_rules! scenarios {
     )*};
 }
 
-/// Makes one test of each scenario, without the admission policies.
+/// Makes one test of each scenario, for what makes sense only with (`On`) or only without (`Off`) the admission policies.
 #[macro_export]
-macro_rules! unguarded_scenarios {
-    ($($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
+macro_rules! scenarios_with_guard {
+    ($guard:ident: $($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
         $(#[$doc])*
         #[test]
         fn $name() {
             async fn scenario($plan: $type) $body
-            $crate::scenario::run(stringify!($name), $crate::scenario::Guard::Off, scenario);
+            $crate::scenario::run(stringify!($name), $crate::scenario::Guard::$guard, scenario);
         }
     )*};
 }

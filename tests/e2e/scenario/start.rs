@@ -37,7 +37,8 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn new(name: &str, guard: Guard, cluster: Cluster) -> Self {
-        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance: Allowance::default() }
+        let allowance = Allowance { unguarded: guard == Guard::Off, ..Allowance::default() };
+        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance }
     }
 
     pub fn replicas(mut self, replicas: usize) -> Self {
@@ -87,6 +88,12 @@ impl Plan {
     /// The scenario removes or breaks the Service.
     pub fn service_breaks(mut self) -> Self {
         self.allowance.service_breaks = true;
+        self
+    }
+
+    /// The scenario has no controller running when the template changes.
+    pub fn unwatched(mut self) -> Self {
+        self.allowance.unwatched = true;
         self
     }
 

@@ -18,7 +18,6 @@ fn allowed(kind: Kind) -> &'static [&'static str] {
             "f:spec/f:replicas",
             "f:spec/f:strategy/f:rollingUpdate/f:maxSurge",
             "f:metadata/f:labels/f:stepgate.dev/handover",
-            "f:metadata/f:annotations/f:stepgate.dev/handover-max-surge",
         ],
         Kind::Service => &[
             "f:spec/f:selector/f:pod-template-hash",
