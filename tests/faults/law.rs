@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use stepgate::{
-    api::{HANDOVER, HANDOVER_MAX_SURGE, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION},
+    api::{HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION},
     sim::{
         json,
         server::{
@@ -112,7 +112,7 @@ impl Law {
             return;
         };
         let ours = json::label(before, ROLLOUT_UID).is_some();
-        let (handover, kept) = (label_path("labels", HANDOVER), label_path("annotations", HANDOVER_MAX_SURGE));
+        let handover = label_path("labels", HANDOVER);
         let upwards = json::int(after, "/spec/replicas") > json::int(before, "/spec/replicas");
         let owned = [POD_TEMPLATE_HASH, ROTATION].map(|key| format!("/spec/selector/{}", escape(key)));
         let counts = ["desired-replicas", "max-replicas"].map(|key| label_path("annotations", &format!("deployment.kubernetes.io/{key}")));
@@ -120,7 +120,7 @@ impl Law {
             "rollouts.stepgate.dev" => path.starts_with("/status") || path.starts_with("/metadata/finalizers"),
             "deployments.apps" if ours => path != "/spec/template" && !path.starts_with("/spec/template/"),
             "deployments.apps" => {
-                path == "/spec/paused" || path == "/spec/strategy/rollingUpdate/maxSurge" || path == handover || path == kept || (path == "/spec/replicas" && upwards)
+                path == "/spec/paused" || path == "/spec/strategy/rollingUpdate/maxSurge" || path == handover || (path == "/spec/replicas" && upwards)
             }
             "replicasets.apps" => path.starts_with("/metadata/ownerReferences") || path == "/spec/replicas" || counts.iter().any(|known| known == path),
             "services" => owned.iter().any(|known| known == path),

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use stepgate::{
-    api::{HANDOVER, HANDOVER_MAX_SURGE, ROLLOUT_UID, ROTATION},
+    api::{HANDOVER, ROLLOUT_UID, ROTATION},
     controller::{
         clock::Clock,
         run::{Leadership, Options, run_asking},
     },
+    serve::Vitals,
     sim::{
         Line, Setup, Sim, Visit, World,
         cluster::{Component, Id},
@@ -204,7 +205,7 @@ impl<'a> Stage<'a> {
         let (leads, leadership) = watch::channel(Leadership::Alone);
         let clock = Clock::starting_at(self.sim.now() + jiff::SignedDuration::from_secs(skew));
         let options = Options { namespace: None, instance: format!("stepgate-{}", self.controllers.len()) };
-        let task = tokio::spawn(run_asking(client, Arc::new(self.sim.clone()), options, clock, leadership));
+        let task = tokio::spawn(run_asking(client, Arc::new(self.sim.clone()), options, clock, leadership, Vitals::default()));
         self.controllers.push(Controller { line, task, _leads: leads });
     }
 
@@ -550,7 +551,7 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     for deployment in law.all("deployments.apps").filter(|deployment| at::name(deployment) != "hello") {
         left.push(format!("left: Deployment {}", at::name(deployment)));
     }
-    if at::label(&hello, HANDOVER).is_some() || at::annotation(&hello, HANDOVER_MAX_SURGE).is_some() {
+    if at::label(&hello, HANDOVER).is_some() {
         left.push("left: the hand-over label".into());
     }
     if at::text(&hello, "/spec/strategy/rollingUpdate/maxSurge") != "25%" {
