@@ -177,7 +177,9 @@ fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: adopted.is_some() && view.canary().is_none() });
     }
-    let gone = view.ours().next().is_none() && lingering(view).is_none() && adopted.is_none_or(|adopted| adopted.pods.is_empty());
+    // A Deployment that was never held rolls by itself, and what it runs is not ours to wait for.
+    let native = !view.hello.paused && view.release().is_some_and(|release| release.traffic_since.is_none());
+    let gone = view.ours().next().is_none() && lingering(view).is_none() && (native || adopted.is_none_or(|adopted| adopted.pods.is_empty()));
     if gone { Progress::Done } else { Progress::Waiting }
 }
 

@@ -165,12 +165,12 @@ impl Law {
             self.breaks(entry, "leaves no pod although there are some");
         }
         // design §8.3
-        let strangers = selected.iter().any(|pod| json::label(pod, POD_TEMPLATE_HASH) != Some(&live));
+        let strangers = selected.iter().filter(|pod| serves(pod)).any(|pod| json::label(pod, POD_TEMPLATE_HASH) != Some(&live));
         if !strangers || json::fields(&rollout, "/status/release").is_none() {
             return;
         }
         if json::fields(&rollout, "/status/release/rollback").is_some() && self.guarded {
-            let of_canary = selected.iter().any(|pod| self.is_of_canary(pod));
+            let of_canary = selected.iter().any(|pod| serves(pod) && self.is_of_canary(pod));
             if of_canary {
                 self.breaks(entry, "sends clients to a revision that is being taken back");
             }

@@ -33,6 +33,15 @@ fn an_equal_seed_gives_an_equal_run() {
     assert_eq!(judge(&scenario, &point).1.trace, judge(&scenario, &point).1.trace);
 }
 
+/// What was found once: a story, and what went wrong in it.
+#[test]
+fn a_rollout_deleted_before_its_deployment_could_be_held_goes() {
+    let scenario = scenario::all().into_iter().find(|scenario| scenario.name == "unguarded").unwrap();
+    let point = Point { troubles: vec![trouble::Trouble::Around(8, trouble::Mishap::Edit(trouble::Edit::DeleteRollout))], seed: 1 };
+    let (wrong, report) = judge(&scenario, &point);
+    assert!(wrong.is_empty(), "{}: {wrong:?}", report.end);
+}
+
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;
 /// all of them with `STEPGATE_FAULTS=all`.
 #[test]

@@ -1,7 +1,5 @@
 //! What happens in a run when nothing goes wrong: a policy, and a script of what people and the application do.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use stepgate::api::status::Phase;
@@ -33,8 +31,6 @@ pub enum When {
     Asked(u8),
     /// At this weight, confirmed.
     Confirmed(u8),
-    /// So long after the act before.
-    Later(Duration),
 }
 
 /// What people and the application do.

@@ -11,6 +11,7 @@ use stepgate::{
         clock::Clock,
         run::{Leadership, Options, run_asking},
     },
+    serve::Vitals,
     sim::{
         Line, Setup, Sim, Visit, World,
         cluster::{Component, Id},
@@ -75,6 +76,8 @@ pub struct Report {
     /// Writes that were taken and changed nothing.
     pub idle: usize,
     pub visits: u64,
+    /// Whether the moment of an act never came, so that the story has become another one.
+    pub missed: bool,
     pub trace: Vec<String>,
 }
 
@@ -104,6 +107,8 @@ struct Stage<'a> {
     visits: u64,
     broken: Vec<String>,
     trace: Vec<String>,
+    /// Whether the moment of an act never came.
+    missed: bool,
     weather: Option<Instant>,
     short_watches: bool,
     rates: Rates,
@@ -146,6 +151,7 @@ impl<'a> Stage<'a> {
             visits: 0,
             broken: Vec::new(),
             trace: Vec::new(),
+            missed: false,
             weather: None,
             short_watches: false,
             rates: Rates::NONE,
@@ -199,7 +205,7 @@ impl<'a> Stage<'a> {
         let (leads, leadership) = watch::channel(Leadership::Alone);
         let clock = Clock::starting_at(self.sim.now() + jiff::SignedDuration::from_secs(skew));
         let options = Options { namespace: None, instance: format!("stepgate-{}", self.controllers.len()) };
-        let task = tokio::spawn(run_asking(client, Arc::new(self.sim.clone()), options, clock, leadership, stepgate::serve::Vitals::default()));
+        let task = tokio::spawn(run_asking(client, Arc::new(self.sim.clone()), options, clock, leadership, Vitals::default()));
         self.controllers.push(Controller { line, task, _leads: leads });
     }
 
@@ -367,7 +373,13 @@ impl<'a> Stage<'a> {
             }
         }
         let Some((when, act)) = self.scenario.script.get(self.done).copied() else { return };
-        if self.is(when) && self.perform(act) {
+        if self.is_over() {
+            // Something went wrong just then, and the moment of this act has passed.
+            self.note(format!("too late for {act:?}"));
+            self.missed = true;
+            self.done += 1;
+            self.done_at = Instant::now();
+        } else if self.is(when) && self.perform(act) {
             self.note(format!("{act:?}"));
             if self.done == 0 {
                 self.writes_before[0] = self.law.writes.len();
@@ -379,17 +391,20 @@ impl<'a> Stage<'a> {
     }
 
     fn is(&self, when: When) -> bool {
-        let Some(rollout) = self.rollout() else { return !matches!(when, When::Later(_)) };
+        let Some(rollout) = self.rollout() else { return false };
         let phase = at::text(&rollout, "/status/phase");
         let (weight, confirmed) = (at::int(&rollout, "/status/step/weight"), rollout.pointer("/status/step/since").is_some());
-        // A story whose moment has passed, because something went wrong just then, goes on all the same.
-        let over = self.done > 0 && matches!(phase, "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none() && self.done_at.elapsed() > Duration::from_secs(20);
-        over || match when {
+        match when {
             When::In(wanted) => phase == format!("{wanted:?}"),
             When::Asked(wanted) => weight >= i64::from(wanted),
             When::Confirmed(wanted) => weight > i64::from(wanted) || (weight == i64::from(wanted) && confirmed),
-            When::Later(wait) => self.done_at.elapsed() >= wait,
         }
+    }
+
+    /// Whether there is nothing more that the next act could happen to.
+    fn is_over(&self) -> bool {
+        let rests = self.rollout().is_none_or(|rollout| matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none());
+        self.done > 0 && rests && self.done_at.elapsed() > Duration::from_secs(20)
     }
 
     /// Whether it could be done.
@@ -523,6 +538,7 @@ impl<'a> Stage<'a> {
             started: self.law.started.iter().map(|(version, pods)| (version.clone(), pods.len())).collect(),
             idle: accepted.saturating_sub(self.law.writes.len()),
             visits: self.visits,
+            missed: self.missed,
             trace: self.trace,
         }
     }
