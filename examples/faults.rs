@@ -51,8 +51,11 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let stories: Vec<(Scenario, u64)> =
-        scenario::all().into_iter().filter(|scenario| scenario.name.starts_with(&args.story)).map(|scenario| (scenario.clone(), point::writes(&scenario))).collect();
+    let stories: Vec<(Scenario, u64)> = scenario::all()
+        .into_iter()
+        .filter(|scenario| scenario.name.starts_with(&args.story))
+        .map(|scenario| (scenario.clone(), point::writes(&scenario)))
+        .collect();
     let mut points: Vec<(&Scenario, String, Point)> = Vec::new();
     if args.every.is_some() || args.point.is_some() {
         for (story, writes) in &stories {

@@ -1,6 +1,12 @@
 //! Every dependency has a licence that `deny.toml` allows.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test ends where it finds what must not be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where it finds what must not be"
+)]
 
 use std::{collections::BTreeSet, process::Command};
 

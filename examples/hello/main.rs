@@ -104,7 +104,11 @@ fn parse<K: DeserializeOwned>(manifest: &str) -> anyhow::Result<K> {
 
 async fn create<K>(client: &Client, object: K) -> anyhow::Result<K>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + serde::Serialize,
 {
     Ok(Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &object).await?)
 }
@@ -132,7 +136,11 @@ async fn break_pods(client: &Client) -> anyhow::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
     for pod in pods.list(&ListParams::default()).await? {
-        let is_v3 = pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.image.as_deref().is_some_and(|image| image.ends_with(":v3")));
+        let is_v3 = pod
+            .spec
+            .iter()
+            .flat_map(|spec| &spec.containers)
+            .any(|container| container.image.as_deref().is_some_and(|image| image.ends_with(":v3")));
         if let Some(address) = pod.status.and_then(|status| status.pod_ip).filter(|_| is_v3) {
             http.post(format!("http://{address}:8081/set?health=500")).send().await?.error_for_status()?;
         }
@@ -141,7 +149,12 @@ async fn break_pods(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Tells what the Rollout says, a line for each change, until `end`.
-async fn follow(rollouts: &Api<Rollout>, story: &mut Story, mut load: Option<&mut Load>, end: impl Fn(&RolloutStatus) -> bool) -> anyhow::Result<()> {
+async fn follow(
+    rollouts: &Api<Rollout>,
+    story: &mut Story,
+    mut load: Option<&mut Load>,
+    end: impl Fn(&RolloutStatus) -> bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         let status = rollouts.get(HELLO).await?.status.unwrap_or_default();
@@ -169,12 +182,19 @@ impl Story {
     fn tell(&mut self, status: &RolloutStatus, report: Option<&Report>) {
         let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
         let weight = status.traffic.as_ref().map_or_else(|| "-".into(), |traffic| format!("{} %", traffic.desired));
-        let failing = status.gates.iter().filter(|gate| gate.state == GateState::Failing).map(|gate| gate.name.as_str()).collect::<Vec<_>>().join(", ");
+        let failing = status
+            .gates
+            .iter()
+            .filter(|gate| gate.state == GateState::Failing)
+            .map(|gate| gate.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         let text = format!("{phase} {weight} {} {failing}", status.why);
         if text == self.told {
             return;
         }
-        let (measured, failed) = report.map_or_else(|| (String::new(), String::new()), |report| (measured(report), format!("{} failed", report.failed().len())));
+        let (measured, failed) =
+            report.map_or_else(|| (String::new(), String::new()), |report| (measured(report), format!("{} failed", report.failed().len())));
         println!("{:6.1}s  {phase:<12} {weight:>5}  {:<90} {measured:<18} {failed}", self.started.elapsed().as_secs_f64(), status.why);
         // Nobody to see it is no reason to end.
         let _ = std::io::stdout().flush();

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_span_is_printed_in_its_shortest_form_and_read_back() {
-        for (text, shortest) in [("90s", "1m30s"), ("1m30s", "1m30s"), ("250ms", "250ms"), ("0s", "0s"), ("3600s", "1h"), ("1500ms", "1s500ms")] {
+        for (text, shortest) in
+            [("90s", "1m30s"), ("1m30s", "1m30s"), ("250ms", "250ms"), ("0s", "0s"), ("3600s", "1h"), ("1500ms", "1s500ms")]
+        {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.to_string(), shortest);
             assert_eq!(shortest.parse::<Span>().unwrap(), span);

@@ -38,11 +38,7 @@ pub fn run(args: &CrdsArgs) -> anyhow::Result<String> {
 /// The definitions of all kinds, each with its plural name.
 #[must_use]
 pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![
-        ("rollouts", Rollout::crd()),
-        ("rolloutpolicies", RolloutPolicy::crd()),
-        ("clusterrolloutpolicies", ClusterRolloutPolicy::crd()),
-    ]
+    vec![("rollouts", Rollout::crd()), ("rolloutpolicies", RolloutPolicy::crd()), ("clusterrolloutpolicies", ClusterRolloutPolicy::crd())]
 }
 
 /// One definition as a YAML document.

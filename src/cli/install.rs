@@ -25,7 +25,11 @@ struct AdmissionPolicy {
 
 macro_rules! admission_policy {
     ($name:literal, $minor:literal) => {
-        AdmissionPolicy { name: $name, since: KubeVersion($minor), text: include_str!(concat!("../../policies/admission/", $name, ".yaml")) }
+        AdmissionPolicy {
+            name: $name,
+            since: KubeVersion($minor),
+            text: include_str!(concat!("../../policies/admission/", $name, ".yaml")),
+        }
     };
 }
 
@@ -100,7 +104,11 @@ fn header(kube_version: KubeVersion, left_out: &[&AdmissionPolicy]) -> anyhow::R
         env!("CARGO_PKG_VERSION"),
     );
     for policy in left_out {
-        writeln!(text, "# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.", policy.name, policy.since)?;
+        writeln!(
+            text,
+            "# Left out: admission policy {}, which needs Kubernetes {}; this is for {kube_version}.",
+            policy.name, policy.since
+        )?;
     }
     Ok(text)
 }

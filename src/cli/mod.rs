@@ -57,5 +57,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context.
 async fn client() -> anyhow::Result<kube::Client> {
-    kube::Client::try_default().await.context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")
+    kube::Client::try_default()
+        .await
+        .context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")
 }

@@ -132,8 +132,12 @@ impl Calls {
                 | Action::BeginHandover { deployment, .. }
                 | Action::OpenSurge { deployment }
                 | Action::EndHandover { deployment, .. }
-                | Action::DeleteCanary { deployment, .. } => self.deployments().get(&deployment.name).await.map(|object| deployment_written(&object)),
-                Action::ScaleReplicaSet { replica_set, .. } | Action::DeleteReplicaSet { replica_set } | Action::AdoptReplicaSet { replica_set, .. } => {
+                | Action::DeleteCanary { deployment, .. } => {
+                    self.deployments().get(&deployment.name).await.map(|object| deployment_written(&object))
+                }
+                Action::ScaleReplicaSet { replica_set, .. }
+                | Action::DeleteReplicaSet { replica_set }
+                | Action::AdoptReplicaSet { replica_set, .. } => {
                     self.replica_sets().get(&replica_set.name).await.map(|object| replica_set_written(&object))
                 }
                 Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
@@ -175,7 +179,8 @@ impl Calls {
                 self.patch_finalizers(target, &finalizers).await?
             }
             Action::RemoveFinalizer => {
-                let finalizers: Vec<&str> = target.finalizers.iter().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER).collect();
+                let finalizers: Vec<&str> =
+                    target.finalizers.iter().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER).collect();
                 self.patch_finalizers(target, &finalizers).await?
             }
             Action::ReadPods => Written::Pods(self.pods().list(&ListParams::default()).await?.items),
@@ -186,7 +191,9 @@ impl Calls {
                 let object: DynamicObject = serde_json::from_value(body.clone())?;
                 deployment_written(&self.deployments().create(&PostParams::default(), &object).await?)
             }
-            Action::ScaleCanary { deployment, replicas } => self.patch_deployment(deployment, json!({"spec": {"replicas": replicas}})).await?,
+            Action::ScaleCanary { deployment, replicas } => {
+                self.patch_deployment(deployment, json!({"spec": {"replicas": replicas}})).await?
+            }
             Action::ScaleDeployment { deployment, replicas } => {
                 let patch = versioned(deployment, json!({"spec": {"replicas": replicas}}));
                 self.deployments().patch_scale(&deployment.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
@@ -262,7 +269,9 @@ impl Calls {
         let sets = self.replica_sets().list(&ListParams::default()).await?;
         let owned = sets.items.iter().find(|set| set.metadata.owner_references.iter().flatten().any(|owner| owner.uid == deployment.uid));
         match owned {
-            Some(set) => Err(CallError::StillOwns { name: deployment.name.clone(), replica_set: set.metadata.name.clone().unwrap_or_default() }),
+            Some(set) => {
+                Err(CallError::StillOwns { name: deployment.name.clone(), replica_set: set.metadata.name.clone().unwrap_or_default() })
+            }
             None => Ok(()),
         }
     }
@@ -285,7 +294,11 @@ fn write(action: &Action) -> Option<(&'static str, &'static str)> {
         Action::AddFinalizer | Action::RemoveFinalizer => ("Rollout", "patch"),
         Action::ReadPods => return None,
         Action::ProbeGuard { .. } => ("Deployment", "dry-run"),
-        Action::SetPaused { .. } | Action::ScaleCanary { .. } | Action::BeginHandover { .. } | Action::OpenSurge { .. } | Action::EndHandover { .. } => ("Deployment", "patch"),
+        Action::SetPaused { .. }
+        | Action::ScaleCanary { .. }
+        | Action::BeginHandover { .. }
+        | Action::OpenSurge { .. }
+        | Action::EndHandover { .. } => ("Deployment", "patch"),
         Action::PinService { .. } => ("Service", "patch"),
         Action::CreateCanary { .. } => ("Deployment", "create"),
         Action::DeleteCanary { .. } => ("Deployment", "delete"),
@@ -364,7 +377,10 @@ mod tests {
 
     #[test]
     fn a_pin_names_all_keys_of_ours_so_that_none_is_left_over() {
-        assert_eq!(pin_patch(&Pin::Hash("5d4f".into())), json!({"spec": {"selector": {"pod-template-hash": "5d4f", "stepgate.dev/rotation": null}}}));
+        assert_eq!(
+            pin_patch(&Pin::Hash("5d4f".into())),
+            json!({"spec": {"selector": {"pod-template-hash": "5d4f", "stepgate.dev/rotation": null}}})
+        );
         assert_eq!(pin_patch(&Pin::Open), json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}}));
     }
 }

@@ -141,7 +141,13 @@ impl Actor {
         if !foreign {
             return;
         }
-        let latched = |status: &RolloutStatus| status.release.as_ref().filter(|release| release.rollback.is_some()).map(|release| (release.revision.clone(), release.started_at));
+        let latched = |status: &RolloutStatus| {
+            status
+                .release
+                .as_ref()
+                .filter(|release| release.rollback.is_some())
+                .map(|release| (release.revision.clone(), release.started_at))
+        };
         let release = |status: &RolloutStatus| status.release.as_ref().map(|release| (release.revision.clone(), release.started_at));
         let keep = self.decided.as_ref().and_then(latched).is_some_and(|ours| seen.status.as_ref().and_then(release) == Some(ours));
         if !keep {
@@ -202,7 +208,13 @@ impl Actor {
         }
         let rollout = Object { name: seen.name.clone(), uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
         self.batches += 1;
-        Some(Batch { number: self.batches, target: Target { rollout, finalizers: seen.finalizers.clone() }, actions, status: status_due.then_some(status), ended })
+        Some(Batch {
+            number: self.batches,
+            target: Target { rollout, finalizers: seen.finalizers.clone() },
+            actions,
+            status: status_due.then_some(status),
+            ended,
+        })
     }
 
     /// Another controller leads from here: what is under way ends, nothing is probed, and what was decided and not written is forgotten,

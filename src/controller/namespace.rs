@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     api::{Rollout, RolloutPolicy, rollout::PolicyKind, status::Phase},
     core::{
+        canary,
         decide::decide,
         snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Rival, ServiceFacts, Snapshot},
     },
@@ -123,19 +124,50 @@ pub async fn run(namespace: String, context: Context) {
     let calls = Calls::new(context.client.clone(), namespace.clone(), context.vitals.metrics.clone());
     tracing::info!(namespace, "watching");
     let (facts, actors) = (Facts::default(), Actors::new());
-    let mut this = Namespace { name: namespace, context, calls, facts, actors, sender, seen_sender, leads: false, dirty: BTreeSet::new(), tasks: JoinSet::new() };
+    let mut this = Namespace {
+        name: namespace,
+        context,
+        calls,
+        facts,
+        actors,
+        sender,
+        seen_sender,
+        leads: false,
+        dirty: BTreeSet::new(),
+        tasks: JoinSet::new(),
+    };
     this.work(receiver, seen_receiver).await;
 }
 
 fn spawn_watches(watches: &mut JoinSet<()>, client: &Client, namespace: &str, sender: &mpsc::Sender<Message>) {
     let dynamic = |kind: ApiResource| Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
-    watches.spawn(pump(Api::<Rollout>::namespaced(client.clone(), namespace), |object| observe::rollout(&object), Message::Rollout, sender.clone()));
-    watches.spawn(pump(Api::<RolloutPolicy>::namespaced(client.clone(), namespace), |object| observe::policy(&object, &object.spec.0), Message::Policy, sender.clone()));
+    watches.spawn(pump(
+        Api::<Rollout>::namespaced(client.clone(), namespace),
+        |object| observe::rollout(&object),
+        Message::Rollout,
+        sender.clone(),
+    ));
+    watches.spawn(pump(
+        Api::<RolloutPolicy>::namespaced(client.clone(), namespace),
+        |object| observe::policy(&object, &object.spec.0),
+        Message::Policy,
+        sender.clone(),
+    ));
     watches.spawn(pump(dynamic(act::deployments()), |object| observe::deployment(&object), Message::Deployment, sender.clone()));
     watches.spawn(pump(dynamic(act::replica_sets()), |object| observe::replica_set(&object), Message::ReplicaSet, sender.clone()));
     watches.spawn(pump(Api::<Pod>::namespaced(client.clone(), namespace), |pod| pod, Message::Pod, sender.clone()));
-    watches.spawn(pump(Api::<Service>::namespaced(client.clone(), namespace), |object| observe::service(&object), Message::Service, sender.clone()));
-    watches.spawn(pump(Api::<EndpointSlice>::namespaced(client.clone(), namespace), |object| observe::slice(&object), Message::Slice, sender.clone()));
+    watches.spawn(pump(
+        Api::<Service>::namespaced(client.clone(), namespace),
+        |object| observe::service(&object),
+        Message::Service,
+        sender.clone(),
+    ));
+    watches.spawn(pump(
+        Api::<EndpointSlice>::namespaced(client.clone(), namespace),
+        |object| observe::slice(&object),
+        Message::Slice,
+        sender.clone(),
+    ));
 }
 
 /// Turns a watch into messages, for as long as anybody listens.
@@ -243,7 +275,8 @@ impl Namespace {
 
     fn report(&self) -> Report {
         let state = self.facts.missing().map_or(State::Ready, |kind| State::NotYet(format!("{kind} have not been listed yet")));
-        let phases = self.facts.rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending));
+        let phases =
+            self.facts.rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending));
         Report { who: format!("namespace {}", self.name), state, phases: phases.collect() }
     }
 
@@ -261,9 +294,12 @@ impl Namespace {
             }
             Message::Deployment(change) => {
                 let names: Vec<String> = change.facts().iter().map(|fact| fact.name.clone()).collect();
-                let owners: Vec<String> = change.facts().iter().filter_map(|fact| fact.labels.get(crate::api::ROLLOUT_UID).cloned()).collect();
+                let owners: Vec<String> =
+                    change.facts().iter().filter_map(|fact| fact.labels.get(crate::api::ROLLOUT_UID).cloned()).collect();
                 change.store(&mut self.facts.deployments);
-                self.mark(|rollout| names.contains(&rollout.facts.spec.workload.deployment) || owners.contains(&rollout.uid));
+                // Also one that only has a name like a canary's: it may have stood in the way.
+                let concerns = |deployment: &str| names.iter().any(|name| name.starts_with(canary::stem(deployment)));
+                self.mark(|rollout| concerns(&rollout.facts.spec.workload.deployment) || owners.contains(&rollout.uid));
             }
             Message::ReplicaSet(change) => {
                 change.store(&mut self.facts.replica_sets);
@@ -272,10 +308,16 @@ impl Namespace {
             Message::Pod(change) => {
                 let labels: Vec<_> = change.facts().iter().map(|pod| pod.metadata.labels.clone().unwrap_or_default()).collect();
                 let known = &self.facts.pods;
-                let change = change.map(|pod| observe::pod(&pod, pod.metadata.name.as_deref().and_then(|name| known.get(name)).map(Arc::as_ref)));
+                let change =
+                    change.map(|pod| observe::pod(&pod, pod.metadata.name.as_deref().and_then(|name| known.get(name)).map(Arc::as_ref)));
                 change.store(&mut self.facts.pods);
-                let deployments: Vec<String> =
-                    self.facts.deployments.iter().filter(|deployment| labels.iter().any(|labels| deployment.selector.matches(labels))).map(|deployment| deployment.name.clone()).collect();
+                let deployments: Vec<String> = self
+                    .facts
+                    .deployments
+                    .iter()
+                    .filter(|deployment| labels.iter().any(|labels| deployment.selector.matches(labels)))
+                    .map(|deployment| deployment.name.clone())
+                    .collect();
                 self.mark(|rollout| deployments.contains(&rollout.facts.spec.workload.deployment));
             }
             Message::Service(change) => {
@@ -360,7 +402,8 @@ impl Namespace {
         if before != decision.status.phase && decision.status.release.is_none() {
             actor.ask_guard_again();
         }
-        let prober = Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
+        let prober =
+            Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
         actor.probes.sync(&decision.probes, &prober);
         actor.recorder.tell(&snapshot.rollout, decision.notices.clone(), now);
         let wake_at = decision.wake_at.map(|at| context.clock.instant(at));
@@ -411,7 +454,8 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
 }
 
 fn service_facts(service: &ServiceSeen, slices: &Store<SliceSeen>) -> ServiceFacts {
-    let ServiceSeen { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } = service.clone();
+    let ServiceSeen { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } =
+        service.clone();
     // A dual-stack Service has a slice for each family, with the same pods.
     let endpoints: BTreeSet<&String> = slices.iter().filter(|slice| slice.service == name).flat_map(|slice| &slice.ready).collect();
     let endpoints = endpoints.into_iter().cloned().collect();

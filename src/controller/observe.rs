@@ -196,7 +196,8 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>) -> PodFacts {
     let ready_since = condition.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
     // A pod that is not ready and was not watched from its start: its Ready condition changed after its containers had started, so it
     // was ready in between (times are whole seconds).
-    let started = containers.iter().filter_map(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref()).map(|time| time.0).max();
+    let started =
+        containers.iter().filter_map(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref()).map(|time| time.0).max();
     let lost = !ready && started.is_some_and(|started| ready_since.is_some_and(|since| since > started));
     let was_ready = ready || lost || known.is_some_and(|known| known.uid == uid && known.was_ready);
     let phase = status.phase.unwrap_or_default();
@@ -211,7 +212,11 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>) -> PodFacts {
         ready,
         ready_since,
         was_ready,
-        last_restart: containers.iter().filter_map(|container| container.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()).map(|time| time.0).max(),
+        last_restart: containers
+            .iter()
+            .filter_map(|container| container.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
+            .map(|time| time.0)
+            .max(),
         trouble: trouble(&containers, status.conditions.as_deref().unwrap_or_default()),
         ip: status.pod_ip,
         ports: spec.containers.iter().flat_map(|container| container.ports.iter().flatten()).filter_map(named).collect(),
@@ -253,7 +258,8 @@ pub fn service(object: &Service) -> ServiceSeen {
 
 /// An EndpointSlice.
 pub fn slice(object: &EndpointSlice) -> SliceSeen {
-    let ready = object.endpoints.iter().filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true));
+    let ready =
+        object.endpoints.iter().filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true));
     SliceSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -262,7 +268,6 @@ pub fn slice(object: &EndpointSlice) -> SliceSeen {
         ready: ready.filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.clone()).collect(),
     }
 }
-
 
 /// A policy of either kind.
 pub fn policy<K: kube::Resource>(object: &K, spec: &crate::api::PolicySpec) -> PolicySeen {

@@ -105,14 +105,27 @@ impl Backoff for WatchBackoff {
 ///
 /// # Errors
 /// When the client for HTTP probes cannot be made.
-pub async fn run(client: Client, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) -> anyhow::Result<()> {
+pub async fn run(
+    client: Client,
+    options: Options,
+    clock: Clock,
+    leadership: watch::Receiver<Leadership>,
+    vitals: Vitals,
+) -> anyhow::Result<()> {
     let asker = Arc::new(http::client()?);
     run_asking(client, asker, options, clock, leadership, vitals).await;
     Ok(())
 }
 
 /// The same, with the requests of HTTP gates sent by `asker`.
-pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: Clock, leadership: watch::Receiver<Leadership>, vitals: Vitals) {
+pub async fn run_asking(
+    client: Client,
+    asker: Asker,
+    options: Options,
+    clock: Clock,
+    leadership: watch::Receiver<Leadership>,
+    vitals: Vitals,
+) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
     let mut pulse = vitals.pulse.listen();
     let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker, vitals };
@@ -135,7 +148,9 @@ pub async fn run_asking(client: Client, asker: Asker, options: Options, clock: C
         };
         let Some(event) = event else { return };
         let changed = match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => places.add(object.namespace().unwrap_or_default(), object.name_any()),
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                places.add(object.namespace().unwrap_or_default(), object.name_any())
+            }
             Ok(watcher::Event::Delete(object)) => places.remove(&object.namespace().unwrap_or_default(), &object.name_any()),
             Ok(watcher::Event::Init) => {
                 places.rollouts.clear();
@@ -180,7 +195,10 @@ impl Places {
 
     fn report(&self) -> Report {
         // Nothing but a panic ends the task of a namespace that is still wanted.
-        let broken = self.running.iter().find_map(|(namespace, task)| task.is_finished().then(|| format!("the task of namespace {namespace} has ended")));
+        let broken = self
+            .running
+            .iter()
+            .find_map(|(namespace, task)| task.is_finished().then(|| format!("the task of namespace {namespace} has ended")));
         let state = match broken {
             Some(broken) => State::Broken(broken),
             None if !self.listed => State::NotYet("Rollouts have not been listed yet".to_owned()),

@@ -68,7 +68,9 @@ impl<T: Fact> Store<T> {
     pub fn replace(&mut self, facts: Vec<T>) {
         let before = std::mem::take(&mut self.items);
         for fact in facts {
-            let newer = before.get(fact.name()).filter(|known| known.uid() == fact.uid() && order(known.resource_version()) > order(fact.resource_version()));
+            let newer = before
+                .get(fact.name())
+                .filter(|known| known.uid() == fact.uid() && order(known.resource_version()) > order(fact.resource_version()));
             self.seen = self.seen.max(order(fact.resource_version()));
             let kept = newer.map_or_else(|| Arc::new(fact), Arc::clone);
             self.items.insert(kept.name().to_owned(), kept);

@@ -13,33 +13,75 @@ pub enum Action {
     /// Read the pods from the API server itself, so that a silent watch cannot move a release forward.
     ReadPods,
     /// Find out by a dry run whether the admission policies act on the Deployment.
-    ProbeGuard { deployment: String },
+    ProbeGuard {
+        deployment: String,
+    },
     /// `spec.paused` of a Deployment, the user's or ours.
-    SetPaused { deployment: Object, paused: bool },
+    SetPaused {
+        deployment: Object,
+        paused: bool,
+    },
     /// Our keys of a Service's selector.
-    PinService { service: Object, from: Pin, to: Pin },
+    PinService {
+        service: Object,
+        from: Pin,
+        to: Pin,
+    },
     /// Ours, beside the user's.
-    CreateCanary { name: String, body: Value },
+    CreateCanary {
+        name: String,
+        body: Value,
+    },
     /// `spec.replicas` of our Deployment.
-    ScaleCanary { deployment: Object, replicas: i32 },
+    ScaleCanary {
+        deployment: Object,
+        replicas: i32,
+    },
     /// The user's Deployment by its scale subresource, only ever upwards.
-    ScaleDeployment { deployment: Object, replicas: i32 },
+    ScaleDeployment {
+        deployment: Object,
+        replicas: i32,
+    },
     /// A ReplicaSet's `spec.replicas`: 0, where the Deployment controller is to restore the other one.
-    ScaleReplicaSet { replica_set: Object, replicas: i32 },
+    ScaleReplicaSet {
+        replica_set: Object,
+        replicas: i32,
+    },
     /// An empty older twin of the new revision.
-    DeleteReplicaSet { replica_set: Object },
+    DeleteReplicaSet {
+        replica_set: Object,
+    },
     /// The rotation label of a pod.
-    LabelPod { pod: Object, rotation: Rotation },
+    LabelPod {
+        pod: Object,
+        rotation: Rotation,
+    },
     /// The record that an adoption begins: a label on the user's Deployment.
-    BeginHandover { deployment: Object, label: String },
+    BeginHandover {
+        deployment: Object,
+        label: String,
+    },
     /// `maxSurge` of the user's Deployment to 100 %, for the moment of the adoption.
-    OpenSurge { deployment: Object },
+    OpenSurge {
+        deployment: Object,
+    },
     /// The adoption itself: the canary's ReplicaSet becomes the user's Deployment's own.
-    AdoptReplicaSet { replica_set: Object, owner: Object, size: i32 },
+    AdoptReplicaSet {
+        replica_set: Object,
+        owner: Object,
+        size: i32,
+    },
     /// The end of an adoption, done or called off: the label off, `maxSurge` back, paused as said.
-    EndHandover { deployment: Object, max_surge: Option<Value>, paused: Option<bool> },
+    EndHandover {
+        deployment: Object,
+        max_surge: Option<Value>,
+        paused: Option<bool>,
+    },
     /// Our Deployment, with its pods. `must_own_nothing`: after an adoption, checked live before the deletion.
-    DeleteCanary { deployment: Object, must_own_nothing: bool },
+    DeleteCanary {
+        deployment: Object,
+        must_own_nothing: bool,
+    },
 }
 
 /// An object, as it was when the decision was made.

@@ -47,7 +47,8 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
 }
 
 fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progress {
-    draft.notice(Reason::RollingInstead, format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, off the traffic path"));
+    draft
+        .notice(Reason::RollingInstead, format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, off the traffic path"));
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: Some(false) });
     } else {
@@ -135,7 +136,10 @@ pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress
         return draft.wait(Why::Adopting { stage: "waiting for the Deployment to let its old pods go" });
     }
     let size = view.hello.replicas;
-    if !view.hello.observed() || successor.replica_set.replicas < size || successor.available_count(view.hello.min_ready_seconds, view.now) < size {
+    if !view.hello.observed()
+        || successor.replica_set.replicas < size
+        || successor.available_count(view.hello.min_ready_seconds, view.now) < size
+    {
         return draft.wait(Why::Adopting { stage: "waiting for the Deployment to count the new pods as its own" });
     }
     if rollback::lingering(view).is_some() {
@@ -146,7 +150,9 @@ pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress
 
 /// Whether the Deployment controller is taking the new pods away while the old ones are there.
 fn is_endangered(view: &View<'_>, successor: &Side<'_>, old: &Side<'_>) -> bool {
-    successor.replica_set.replicas < view.hello.replicas && old.ready_count() > 0 && old.ready_count() >= successor.replica_set.replicas.min(successor.ready_count())
+    successor.replica_set.replicas < view.hello.replicas
+        && old.ready_count() > 0
+        && old.ready_count() >= successor.replica_set.replicas.min(successor.ready_count())
 }
 
 fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Progress {
@@ -172,7 +178,11 @@ fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &
     let same_template = view.hello.revision == release.revision;
     let held = same_template && view.hello.paused;
     if view.handover() || held {
-        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: same_template.then_some(false) });
+        draft.act(Action::EndHandover {
+            deployment: view.hello.object(),
+            max_surge: view.kept_max_surge(),
+            paused: same_template.then_some(false),
+        });
     }
     let mut removing = false;
     for deployment in view.ours() {
@@ -192,7 +202,10 @@ fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &S
     let version = successor.version();
     let canary = super::canary::name(&view.hello.name, &release.revision);
     if successor.replica_set.name.starts_with(&canary) {
-        let note = format!("ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted", successor.replica_set.name, version.replicas, view.hello.name);
+        let note = format!(
+            "ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted",
+            successor.replica_set.name, version.replicas, view.hello.name
+        );
         draft.notice(Reason::Adopted, note);
     }
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{ROLLOUT_UID, policy::{CanaryReplicas, PolicySpec, SplitMode}};
+use crate::api::{
+    ROLLOUT_UID,
+    policy::{CanaryReplicas, PolicySpec, SplitMode},
+};
 
 use super::{
     service_split::{Split, by_counts, by_rotation},
@@ -16,10 +19,14 @@ const REVISION_DIGITS: usize = 6;
 
 /// The name of the canary Deployment of a revision: `hello-3f9c1a`. A long Deployment name is cut.
 pub fn name(deployment: &str, revision: &str) -> String {
-    let digits = revision.get(..REVISION_DIGITS).unwrap_or(revision);
-    let room = NAME_LENGTH - 1 - digits.len();
-    let stem: String = deployment.chars().take(room).collect();
-    format!("{}-{digits}", stem.trim_end_matches(['-', '.']))
+    format!("{}-{}", stem(deployment), revision.get(..REVISION_DIGITS).unwrap_or(revision))
+}
+
+/// What the names of a Deployment's canaries begin with: its own name, as far as there is room for it.
+pub fn stem(deployment: &str) -> &str {
+    let room = NAME_LENGTH - 1 - REVISION_DIGITS;
+    let end = deployment.char_indices().nth(room).map_or(deployment.len(), |(i, _)| i);
+    deployment[..end].trim_end_matches(['-', '.'])
 }
 
 /// The canary's name, where a Deployment that is not ours has it.

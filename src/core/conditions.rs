@@ -45,7 +45,10 @@ fn one(draft: &mut Draft, type_: &str, holds: bool, reason: &str, message: &str,
     let status = if holds { "True" } else { "False" };
     let conditions = &mut draft.status.conditions;
     let known = conditions.iter().position(|condition| condition.type_ == type_);
-    let since = known.map(|i| &conditions[i]).filter(|condition| condition.status == status).map(|condition| condition.last_transition_time.clone());
+    let since = known
+        .map(|i| &conditions[i])
+        .filter(|condition| condition.status == status)
+        .map(|condition| condition.last_transition_time.clone());
     let condition = Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),

@@ -87,7 +87,9 @@ fn report(snapshot: &Snapshot, draft: &mut Draft, now: Timestamp) {
 
 /// Conditions that people act on are told of when they change.
 fn tell_flips(snapshot: &Snapshot, draft: &mut Draft) {
-    let holds = |status: &RolloutStatus, type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status == "True");
+    let holds = |status: &RolloutStatus, type_: &str| {
+        status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status == "True")
+    };
     let flip = |type_: &str| (holds(&snapshot.status, type_), holds(&draft.status, type_));
     let (paused, accepted) = (flip("Paused"), flip("Accepted"));
     match paused {
@@ -96,7 +98,9 @@ fn tell_flips(snapshot: &Snapshot, draft: &mut Draft) {
         _ => {}
     }
     match accepted {
-        (Some(true) | None, Some(false)) => draft.notice(Reason::NotAccepted, draft.refusal.as_ref().map(ToString::to_string).unwrap_or_default()),
+        (Some(true) | None, Some(false)) => {
+            draft.notice(Reason::NotAccepted, draft.refusal.as_ref().map(ToString::to_string).unwrap_or_default())
+        }
         (Some(false), Some(true)) => draft.notice(Reason::Accepted, "what was wrong has been put right"),
         _ => {}
     }
@@ -124,10 +128,21 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
     let confirmed = decided.step.as_ref().is_none_or(|step| step.since.is_some());
     let key = |status: &RolloutStatus| {
         let release = status.release.as_ref();
-        let release = release.map(|release| (release.revision.clone(), release.started_at, release.traffic_since, release.rollback.as_ref().map(|rollback| rollback.reason)));
+        let release = release.map(|release| {
+            (release.revision.clone(), release.started_at, release.traffic_since, release.rollback.as_ref().map(|rollback| rollback.reason))
+        });
         let stable = status.stable.as_ref().map(|stable| (stable.revision.clone(), stable.hash.clone()));
         let conditions = status.conditions.iter().map(|condition| (condition.type_.clone(), condition.status.clone())).collect::<Vec<_>>();
-        (status.phase, release, stable, status.requests.len(), status.rejected.len(), status.history.len(), conditions, status.observed_generation)
+        (
+            status.phase,
+            release,
+            stable,
+            status.requests.len(),
+            status.rejected.len(),
+            status.history.len(),
+            conditions,
+            status.observed_generation,
+        )
     };
     let same = key(recorded) == key(decided) && (!confirmed || step(recorded) == step(decided));
     if same { Difference::Detail } else { Difference::Transition }
@@ -135,6 +150,8 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
 
 /// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, and that traffic began.
 pub fn is_recorded(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> bool {
-    let key = |status: &RolloutStatus| status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some()));
+    let key = |status: &RolloutStatus| {
+        status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some()))
+    };
     recorded.is_some_and(|recorded| key(recorded) == key(decided))
 }

@@ -37,7 +37,11 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     let serves = live.as_ref().is_some_and(|live| live.replica_set.revision == view.hello.revision);
     let unpause = view.hello.paused && serves;
     if view.handover() || unpause {
-        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: unpause.then_some(false) });
+        draft.act(Action::EndHandover {
+            deployment: view.hello.object(),
+            max_surge: view.kept_max_surge(),
+            paused: unpause.then_some(false),
+        });
         return draft.wait(Why::Deleting);
     }
     if view.hello.paused && draft.status.phase != Some(Phase::Pending) {

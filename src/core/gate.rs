@@ -120,7 +120,14 @@ fn http_failure(view: &View<'_>, release: &Release, phase: Phase, side: &Side<'_
             (seen.failures >= http.failure_threshold).then(|| Failure {
                 gate: gate.name.clone(),
                 reason: RollbackReason::GateFailed,
-                message: format!("gate {}: {} {} on pod {}: {}", gate.name, http.failure_threshold, times("failure", http.failure_threshold), pod.name, seen.last),
+                message: format!(
+                    "gate {}: {} {} on pod {}: {}",
+                    gate.name,
+                    http.failure_threshold,
+                    times("failure", http.failure_threshold),
+                    pod.name,
+                    seen.last
+                ),
             })
         })
     })
@@ -145,7 +152,15 @@ pub fn statuses(view: &View<'_>, release: &Release, phase: Phase, side: Option<&
         .chain(stated)
         .map(|judged| {
             let since = before.iter().find(|old| old.name == judged.name && old.state == judged.state).map_or(view.now, |old| old.since);
-            GateStatus { name: judged.name, kind: judged.kind.to_owned(), state: judged.state, value: judged.value, threshold: judged.threshold, since, message: judged.message }
+            GateStatus {
+                name: judged.name,
+                kind: judged.kind.to_owned(),
+                state: judged.state,
+                value: judged.value,
+                threshold: judged.threshold,
+                since,
+                message: judged.message,
+            }
         })
         .collect()
 }
@@ -216,7 +231,9 @@ pub fn pending(view: &View<'_>, release: &Release, when: When, side: &Side<'_>) 
     let passed = |gate: &Gate, http: &HttpGate| {
         let mut ready = side.ready().peekable();
         ready.peek().is_some()
-            && ready.all(|pod| view.snapshot.probes.get(&(gate.name.clone(), pod.uid.clone())).is_some_and(|seen| seen.successes >= http.success_threshold))
+            && ready.all(|pod| {
+                view.snapshot.probes.get(&(gate.name.clone(), pod.uid.clone())).is_some_and(|seen| seen.successes >= http.success_threshold)
+            })
     };
     let gates = release.policy.gates.iter().filter(|gate| gate.when.contains(&when));
     gates.filter(|gate| gate.http.as_ref().is_some_and(|http| !passed(gate, http))).map(|gate| gate.name.clone()).collect()

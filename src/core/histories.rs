@@ -59,7 +59,13 @@ fn some_policy() -> impl Strategy<Value = PolicySpec> {
         Just(json!([{"weight": 100}])),
         Just(json!([{"weight": 10, "hold": "2s"}, {"weight": 80, "hold": "2s"}, {"weight": 100, "hold": "2s"}])),
     ];
-    (steps, prop_oneof![Just("Resilient"), Just("Exact")], prop_oneof![Just("ByWeight"), Just("Full")], prop_oneof![3 => Just("Adopt"), 1 => Just("Roll")], prop_oneof![3 => Just("Rollback"), 1 => Just("Pause")])
+    (
+        steps,
+        prop_oneof![Just("Resilient"), Just("Exact")],
+        prop_oneof![Just("ByWeight"), Just("Full")],
+        prop_oneof![3 => Just("Adopt"), 1 => Just("Roll")],
+        prop_oneof![3 => Just("Rollback"), 1 => Just("Pause")],
+    )
         .prop_map(|(steps, split, replicas, promotion, on_failure)| {
             policy(json!({
                 "steps": steps, "split": split, "canaryReplicas": replicas, "promotion": promotion, "onFailure": on_failure,
@@ -120,7 +126,9 @@ fn come_to_rest(model: &mut Model) {
         if kept {
             let revision = model.hello().revision.clone();
             let id = format!("{}", model.now);
-            model.edit_spec(|spec| spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() }));
+            model.edit_spec(|spec| {
+                spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() })
+            });
         }
         let rest = matches!(model.phase(), Phase::Healthy | Phase::RolledBack) && model.status().release.is_none();
         if rest && !wrote {

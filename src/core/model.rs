@@ -17,7 +17,10 @@ use super::{
     decide::{Decision, Difference, decide, difference, is_recorded},
     revision::revision,
     service_split::Pin,
-    snapshot::{DeploymentFacts, DeploymentStatusFacts, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts, Snapshot, subset},
+    snapshot::{
+        DeploymentFacts, DeploymentStatusFacts, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts, Snapshot,
+        subset,
+    },
 };
 
 /// The whole cluster, and the controller's memory.
@@ -59,7 +62,9 @@ pub fn policy(text: Value) -> PolicySpec {
 
 /// Quarters, without holds.
 pub fn quarters() -> PolicySpec {
-    policy(json!({"steps": [{"weight": 25}, {"weight": 50}, {"weight": 75}, {"weight": 100}], "keepPrevious": "1s", "settle": "0s", "progressDeadline": "60s"}))
+    policy(
+        json!({"steps": [{"weight": 25}, {"weight": 50}, {"weight": 75}, {"weight": 100}], "keepPrevious": "1s", "settle": "0s", "progressDeadline": "60s"}),
+    )
 }
 
 impl Model {
@@ -132,7 +137,11 @@ impl Model {
             labels,
             paused: false,
             replicas,
-            selector: Selector { raw: json!({"matchLabels": {"app": "hello"}}), match_labels: [("app".to_owned(), "hello".to_owned())].into(), expressions: Vec::new() },
+            selector: Selector {
+                raw: json!({"matchLabels": {"app": "hello"}}),
+                match_labels: [("app".to_owned(), "hello".to_owned())].into(),
+                expressions: Vec::new(),
+            },
             revision: revision(template),
             template: Arc::new(template.clone()),
             strategy,
@@ -231,7 +240,9 @@ impl Model {
     fn check(&self, action: &Action) {
         let Action::PinService { service, to, .. } = action else { return };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
-        let selected = |pin: &Pin| self.pods.iter().filter(|pod| pod.serves() && subset(&pin.apply(&service.selector), &pod.labels)).collect::<Vec<_>>();
+        let selected = |pin: &Pin| {
+            self.pods.iter().filter(|pod| pod.serves() && subset(&pin.apply(&service.selector), &pod.labels)).collect::<Vec<_>>()
+        };
         let rolling_back = self.recorded.release.as_ref().is_some_and(|release| release.rollback.is_some());
         let live = self.status().stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         if *to != Pin::Hash(live.clone()) {
@@ -264,7 +275,9 @@ impl Model {
                 let replicas = body["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).expect("replicas");
                 self.create_deployment(name, replicas, &body["spec"]["template"], body["spec"]["strategy"].clone(), labels);
             }
-            Action::ScaleCanary { deployment, replicas } | Action::ScaleDeployment { deployment, replicas } => self.edit(&deployment.name, |deployment| deployment.replicas = *replicas),
+            Action::ScaleCanary { deployment, replicas } | Action::ScaleDeployment { deployment, replicas } => {
+                self.edit(&deployment.name, |deployment| deployment.replicas = *replicas)
+            }
             Action::ScaleReplicaSet { replica_set, replicas } => self.set(&replica_set.uid).replicas = *replicas,
             Action::DeleteReplicaSet { replica_set } => self.sets.retain(|set| set.uid != replica_set.uid),
             Action::LabelPod { pod, rotation } => {
@@ -277,7 +290,9 @@ impl Model {
             Action::BeginHandover { deployment, label } => self.edit(&deployment.name, |deployment| {
                 deployment.labels.insert(HANDOVER.into(), label.clone());
             }),
-            Action::OpenSurge { deployment } => self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%")),
+            Action::OpenSurge { deployment } => {
+                self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%"))
+            }
             Action::AdoptReplicaSet { replica_set, owner, .. } => self.set(&replica_set.uid).owner = Some(owner.uid.clone()),
             Action::EndHandover { deployment, max_surge, paused } => self.edit(&deployment.name, |deployment| {
                 deployment.labels.remove(HANDOVER);
@@ -287,7 +302,10 @@ impl Model {
                 deployment.paused = paused.unwrap_or(deployment.paused);
             }),
             Action::DeleteCanary { deployment, must_own_nothing } => {
-                assert!(!must_own_nothing || self.sets.iter().all(|set| set.owner.as_ref() != Some(&deployment.uid)), "the canary still owns a ReplicaSet");
+                assert!(
+                    !must_own_nothing || self.sets.iter().all(|set| set.owner.as_ref() != Some(&deployment.uid)),
+                    "the canary still owns a ReplicaSet"
+                );
                 self.deployments.retain(|known| known.uid != deployment.uid);
             }
         }
@@ -356,7 +374,9 @@ impl Model {
     }
 
     fn report(&mut self, deployment: &DeploymentFacts, new: Option<usize>) {
-        let count = |set: &ReplicaSetFacts, pods: &[PodFacts]| i32::try_from(pods.iter().filter(|pod| pod.owner.as_ref() == Some(&set.uid) && pod.serves()).count()).unwrap_or(0);
+        let count = |set: &ReplicaSetFacts, pods: &[PodFacts]| {
+            i32::try_from(pods.iter().filter(|pod| pod.owner.as_ref() == Some(&set.uid) && pod.serves()).count()).unwrap_or(0)
+        };
         let mine: Vec<&ReplicaSetFacts> = self.sets.iter().filter(|set| set.owner.as_ref() == Some(&deployment.uid)).collect();
         let status = DeploymentStatusFacts {
             replicas: mine.iter().map(|set| set.current).sum(),
@@ -417,8 +437,13 @@ impl Model {
     pub fn kubelet(&mut self) {
         let now = self.now;
         self.pods.retain(|pod| !pod.deleting);
-        let broken: Vec<String> = self.sets.iter().filter(|set| set.images.iter().any(|image| self.broken.contains(image))).map(|set| set.uid.clone()).collect();
-        for pod in self.pods.iter_mut().filter(|pod| !pod.ready && !pod.was_ready && pod.owner.as_ref().is_some_and(|owner| !broken.contains(owner))) {
+        let broken: Vec<String> =
+            self.sets.iter().filter(|set| set.images.iter().any(|image| self.broken.contains(image))).map(|set| set.uid.clone()).collect();
+        for pod in self
+            .pods
+            .iter_mut()
+            .filter(|pod| !pod.ready && !pod.was_ready && pod.owner.as_ref().is_some_and(|owner| !broken.contains(owner)))
+        {
             pod.ready = true;
             pod.was_ready = true;
             pod.ready_since = Some(now);
@@ -428,7 +453,8 @@ impl Model {
     /// The endpoints follow the selectors.
     pub fn endpoints(&mut self) {
         for service in &mut self.services {
-            service.endpoints = self.pods.iter().filter(|pod| pod.serves() && subset(&service.selector, &pod.labels)).map(|pod| pod.uid.clone()).collect();
+            service.endpoints =
+                self.pods.iter().filter(|pod| pod.serves() && subset(&service.selector, &pod.labels)).map(|pod| pod.uid.clone()).collect();
         }
     }
 
@@ -471,7 +497,9 @@ impl Model {
     /// Whether nothing will happen before the time that the decision named.
     fn is_waiting(&self) -> bool {
         let decision = decide(&self.snapshot(), self.now);
-        decision.actions.is_empty() && decision.wake_at.is_some_and(|at| at > self.now) && difference(Some(&self.recorded), &decision.status) == Difference::Nothing
+        decision.actions.is_empty()
+            && decision.wake_at.is_some_and(|at| at > self.now)
+            && difference(Some(&self.recorded), &decision.status) == Difference::Nothing
     }
 
     pub fn run_to(&mut self, phase: Phase) {
@@ -480,7 +508,8 @@ impl Model {
 
     /// Pods of an image that are there to stay.
     pub fn pods_of(&self, image: &str) -> Vec<&PodFacts> {
-        let sets: Vec<&str> = self.sets.iter().filter(|set| set.images.iter().any(|known| known == image)).map(|set| set.uid.as_str()).collect();
+        let sets: Vec<&str> =
+            self.sets.iter().filter(|set| set.images.iter().any(|known| known == image)).map(|set| set.uid.as_str()).collect();
         self.pods.iter().filter(|pod| !pod.deleting && pod.owner.as_deref().is_some_and(|owner| sets.contains(&owner))).collect()
     }
 

@@ -144,6 +144,7 @@ pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progres
 /// What the Deployment has made of its new template by itself, while that has pods.
 fn rolled<'a>(view: &View<'a>) -> Option<Side<'a>> {
     let live = view.snapshot.status.stable.as_ref().map(|stable| stable.hash.as_str());
-    let sets = view.own_replica_sets().filter(|set| set.revision == view.hello.revision && Some(set.hash.as_str()) != live && !set.deleting);
+    let sets =
+        view.own_replica_sets().filter(|set| set.revision == view.hello.revision && Some(set.hash.as_str()) != live && !set.deleting);
     sets.map(|set| view.side(set)).find(|side| side.replica_set.replicas > 0 || !side.pods.is_empty())
 }

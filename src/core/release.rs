@@ -79,7 +79,8 @@ fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command
 
 /// What takes the release back now, if anything does.
 fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Side<'_>>, command: Option<Command>) -> Option<Rollback> {
-    let rollback = |reason, message: String, gate: String| Some(Rollback { reason, message, gate, at: view.now, confirmed_at: None, released: false });
+    let rollback =
+        |reason, message: String, gate: String| Some(Rollback { reason, message, gate, at: view.now, confirmed_at: None, released: false });
     // Past that point nothing can be taken back: what comes meanwhile waits for the roll to end.
     if is_rolling(view, phase) {
         return None;
@@ -91,7 +92,11 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     if command == Some(Command::Abort) {
         let request = view.snapshot.rollout.spec.request.as_ref();
         let reason = request.map(|request| request.reason.as_str()).filter(|reason| !reason.is_empty());
-        return rollback(RollbackReason::Aborted, reason.map_or_else(|| "aborted by request".to_owned(), |reason| format!("aborted by request: {reason}")), String::new());
+        return rollback(
+            RollbackReason::Aborted,
+            reason.map_or_else(|| "aborted by request".to_owned(), |reason| format!("aborted by request: {reason}")),
+            String::new(),
+        );
     }
     if view.hello.revision != release.revision {
         let reverted = view.live().is_some_and(|live| live.replica_set.revision == view.hello.revision);
@@ -111,7 +116,11 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
         return rollback(RollbackReason::DependencyLost, "the canary Deployment is gone".into(), String::new());
     }
     if found_under_way(view, phase) {
-        return rollback(RollbackReason::Found, "the Services were found pinned to the old version, the mark of a rollback that had begun".into(), String::new());
+        return rollback(
+            RollbackReason::Found,
+            "the Services were found pinned to the old version, the mark of a rollback that had begun".into(),
+            String::new(),
+        );
     }
     let waiting_since = view.snapshot.status.step.as_ref().and_then(|step| step.waiting_since);
     if !matches!(phase, Phase::Promoting)
@@ -134,7 +143,9 @@ fn found_under_way(view: &View<'_>, phase: Phase) -> bool {
     let status = &view.snapshot.status;
     let begun = status.step.as_ref().is_some_and(|step| step.index > 1 || step.since.is_some());
     let Some(live) = status.stable.as_ref().map(|stable| Pin::Hash(stable.hash.clone())) else { return false };
-    matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting) && begun && view.services().iter().any(|service| Pin::of(&service.selector) == live)
+    matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting)
+        && begun
+        && view.services().iter().any(|service| Pin::of(&service.selector) == live)
 }
 
 /// Its owner set the Deployment to 0: nobody is served, so nothing is released.

@@ -90,7 +90,8 @@ fn complete_version<'a>(view: &View<'a>) -> Option<&'a ReplicaSetFacts> {
 
 /// A native roll-out finished while nobody watched: history says so.
 fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts) {
-    draft.notice(Reason::Unguarded, format!("Deployment {} rolled out revision {} by itself, without gates", view.hello.name, set.revision));
+    draft
+        .notice(Reason::Unguarded, format!("Deployment {} rolled out revision {} by itself, without gates", view.hello.name, set.revision));
     let history = &mut draft.status.history;
     history.push(HistoryEntry {
         revision: set.revision.clone(),
@@ -116,7 +117,11 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     }
     let opened = open_all(view, draft);
     if view.handover() || view.hello.paused {
-        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: view.hello.paused.then_some(false) });
+        draft.act(Action::EndHandover {
+            deployment: view.hello.object(),
+            max_surge: view.kept_max_surge(),
+            paused: view.hello.paused.then_some(false),
+        });
     }
     draft.status.canary = None;
     draft.enter(Phase::Healthy);
@@ -128,7 +133,13 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
 }
 
 /// The template is not the live version's: released, held, or caught in the middle of a native roll-out.
-fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySpec>, live: &Side<'_>, command: Option<Command>) -> Progress {
+fn pending_template(
+    view: &View<'_>,
+    draft: &mut Draft,
+    policy: Option<&PolicySpec>,
+    live: &Side<'_>,
+    command: Option<Command>,
+) -> Progress {
     let hello = view.hello;
     if is_native_rollout_ahead(view, live) {
         // Too far to be taken back without a loss of capacity: it finishes natively, as it would without Stepgate.
@@ -168,6 +179,9 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
             if !matches!(&view.snapshot.status.why, why if *why == refusal.to_string()) {
                 draft.notice(Reason::DeploymentHeld, held);
             }
+        }
+        if view.snapshot.status.phase == Some(Phase::RollingBack) {
+            draft.enter(Phase::RolledBack);
         }
         return draft.wait(Why::Refused(refusal));
     }

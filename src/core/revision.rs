@@ -36,7 +36,8 @@ pub fn revision(template: &Value) -> String {
 fn write_canonical<'a>(value: &'a Value, path: &mut Vec<&'a str>, out: &mut String) {
     match value {
         Value::Object(fields) => {
-            let mut keys: Vec<&'a String> = fields.keys().filter(|key| !fields[key.as_str()].is_null() && !is_hash_label(path, key)).collect();
+            let mut keys: Vec<&'a String> =
+                fields.keys().filter(|key| !fields[key.as_str()].is_null() && !is_hash_label(path, key)).collect();
             keys.sort();
             out.push('{');
             for (i, key) in keys.into_iter().enumerate() {

@@ -54,7 +54,12 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress
     if rollback.reason.rejects() {
         let rejected = &mut draft.status.rejected;
         rejected.retain(|old| old.revision != release.revision);
-        rejected.push(Rejected { revision: release.revision.clone(), reason: rollback.message.clone(), gate: rollback.gate.clone(), at: rollback.at });
+        rejected.push(Rejected {
+            revision: release.revision.clone(),
+            reason: rollback.message.clone(),
+            gate: rollback.gate.clone(),
+            at: rollback.at,
+        });
         let surplus = rejected.len().saturating_sub(REMEMBERED);
         rejected.drain(..surplus);
     }
@@ -131,7 +136,8 @@ fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason
 /// caused, kept-alive connections are given.
 fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
     let confirmed_at = release.rollback.as_ref().and_then(|rollback| rollback.confirmed_at);
-    let elsewhere = |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
+    let elsewhere =
+        |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
     let services: Vec<String> = view.services().iter().filter(|service| elsewhere(service)).map(|service| service.name.clone()).collect();
     if confirmed_at.is_none() && !services.is_empty() {
         return draft.wait(Why::Confirming { weight: 0, services });
@@ -158,7 +164,10 @@ fn is_served(view: &View<'_>, uid: &str) -> bool {
 /// `onFailure: Pause`: the canary stays, without clients, until somebody asks, the template changes or the Rollout goes.
 fn keeps_canary(view: &View<'_>, release: &Release, command: Option<Command>) -> bool {
     release.policy.on_failure == OnFailure::Pause
-        && release.rollback.as_ref().is_some_and(|rollback| rollback.reason.rejects() && rollback.reason != RollbackReason::Aborted && !rollback.released)
+        && release
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.reason.rejects() && rollback.reason != RollbackReason::Aborted && !rollback.released)
         && view.hello.revision == release.revision
         && !view.snapshot.rollout.deleting
         && command.is_none()
@@ -179,7 +188,8 @@ fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
     }
     // A Deployment that was never held rolls by itself, and what it runs is not ours to wait for.
     let native = !view.hello.paused && view.release().is_some_and(|release| release.traffic_since.is_none());
-    let gone = view.ours().next().is_none() && lingering(view).is_none() && (native || adopted.is_none_or(|adopted| adopted.pods.is_empty()));
+    let gone =
+        view.ours().next().is_none() && lingering(view).is_none() && (native || adopted.is_none_or(|adopted| adopted.pods.is_empty()));
     if gone { Progress::Done } else { Progress::Waiting }
 }
 
@@ -191,7 +201,9 @@ pub fn lingering(view: &View<'_>) -> Option<String> {
     view.snapshot
         .pods
         .iter()
-        .filter(|pod| !pod.deleting && !pod.finished && pod.labels.contains_key(POD_TEMPLATE_HASH) && view.hello.selector.matches(&pod.labels))
+        .filter(|pod| {
+            !pod.deleting && !pod.finished && pod.labels.contains_key(POD_TEMPLATE_HASH) && view.hello.selector.matches(&pod.labels)
+        })
         .find(|pod| pod.owner.as_deref().is_some_and(left_behind))
         .map(|pod| pod.name.clone())
 }
@@ -203,7 +215,10 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
         _ => Outcome::RolledBack,
     };
     record(draft, release, outcome, &rollback.message, view);
-    draft.notice(Reason::RolledBack, format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message));
+    draft.notice(
+        Reason::RolledBack,
+        format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message),
+    );
     draft.wake(view.now);
     if rollback.reason.rejects() && view.hello.revision == release.revision {
         draft.enter(Phase::RolledBack);

@@ -102,9 +102,7 @@ pub fn by_rotation(weight: u8, size: i32) -> (i32, i32) {
     let nearer = |a: (i64, i64), b: (i64, i64)| (a.0 * b.1).cmp(&(b.0 * a.1));
     (1..=size)
         .flat_map(|canary| ((size - canary).max(1)..=size).map(move |stable| (canary, stable)))
-        .min_by(|a, b| {
-            nearer(distance(a.0, a.1), distance(b.0, b.1)).then((b.0 + b.1).cmp(&(a.0 + a.1))).then(a.0.cmp(&b.0))
-        })
+        .min_by(|a, b| nearer(distance(a.0, a.1), distance(b.0, b.1)).then((b.0 + b.1).cmp(&(a.0 + a.1))).then(a.0.cmp(&b.0)))
         .unwrap_or((1, 1))
 }
 
@@ -122,7 +120,8 @@ mod tests {
 
     #[test]
     fn rotation_takes_the_nearest_share_that_keeps_the_capacity() {
-        for (weight, size, pair) in [(75, 4, (3, 1)), (75, 3, (3, 1)), (75, 10, (9, 3)), (75, 1, (1, 1)), (25, 4, (1, 3)), (99, 4, (4, 1))] {
+        for (weight, size, pair) in [(75, 4, (3, 1)), (75, 3, (3, 1)), (75, 10, (9, 3)), (75, 1, (1, 1)), (25, 4, (1, 3)), (99, 4, (4, 1))]
+        {
             assert_eq!(by_rotation(weight, size), pair, "{weight} % of {size}");
         }
     }

@@ -211,8 +211,7 @@ impl PodFacts {
     /// Whether it has been ready for `min_ready_seconds`.
     pub fn is_available(&self, min_ready_seconds: i64, now: Timestamp) -> bool {
         self.serves()
-            && (min_ready_seconds == 0
-                || self.ready_since.is_some_and(|since| now.as_second() - since.as_second() >= min_ready_seconds))
+            && (min_ready_seconds == 0 || self.ready_since.is_some_and(|since| now.as_second() - since.as_second() >= min_ready_seconds))
     }
 }
 

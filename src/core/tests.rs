@@ -22,11 +22,18 @@ fn healthy(replicas: i32) -> Model {
 
 /// A release of v2 that has its weight confirmed.
 fn at_weight(replicas: i32, weight: u8) -> Model {
-    let mut model = Model::new(replicas, policy(json!({"steps": [{"weight": 25, "hold": "1h"}, {"weight": 50, "hold": "1h"}, {"weight": 75, "hold": "1h"}, {"weight": 100, "hold": "1h"}], "settle": "0s"})));
+    let mut model = Model::new(
+        replicas,
+        policy(
+            json!({"steps": [{"weight": 25, "hold": "1h"}, {"weight": 50, "hold": "1h"}, {"weight": 75, "hold": "1h"}, {"weight": 100, "hold": "1h"}], "settle": "0s"}),
+        ),
+    );
     model.run_to(Phase::Healthy);
     model.set_image("hello:v2");
     for step in [25, 50, 75, 100] {
-        model.run(|model| model.status().step.as_ref().is_some_and(|at| at.weight == step && at.since.is_some_and(|since| since < model.now)));
+        model.run(|model| {
+            model.status().step.as_ref().is_some_and(|at| at.weight == step && at.since.is_some_and(|since| since < model.now))
+        });
         if step == weight {
             return model;
         }
@@ -180,7 +187,13 @@ fn templates_that_come_and_go_are_released_each_time() {
 fn a_request_is_carried_out_once_and_only_for_its_revision() {
     let mut model = at_weight(4, 25);
     model.edit_spec(|spec| {
-        spec.request = Some(Request { id: "stale".into(), action: RequestAction::Abort, revision: "0123456789".into(), reason: String::new(), by: String::new() });
+        spec.request = Some(Request {
+            id: "stale".into(),
+            action: RequestAction::Abort,
+            revision: "0123456789".into(),
+            reason: String::new(),
+            by: String::new(),
+        });
     });
     model.control(Crash::Never);
     model.control(Crash::Never);
@@ -246,7 +259,10 @@ fn a_crash_after_any_write_changes_nothing_about_the_outcome() {
         model.set_image("hello:v2");
         let mut writes = 0;
         for round in 0..4_000 {
-            if model.phase() == Phase::Healthy && model.status().release.is_none() && model.hello().revision == model.status().stable.as_ref().map(|stable| stable.revision.clone()).unwrap_or_default() {
+            if model.phase() == Phase::Healthy
+                && model.status().release.is_none()
+                && model.hello().revision == model.status().stable.as_ref().map(|stable| stable.revision.clone()).unwrap_or_default()
+            {
                 break;
             }
             writes += 1;

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::api::{ROTATION, Span, status::{Release, Traffic}};
+use crate::api::{
+    ROTATION, Span,
+    status::{Release, Traffic},
+};
 
 use super::{
     action::{Action, Reason, Rotation},
@@ -71,6 +74,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     if let Split::Rotation { canary, stable } = split
         && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
     {
+        draft.status.traffic = Some(Traffic { desired: weight, routed: None });
         return draft.wait(Why::ChangingWeight { weight });
     }
     let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
@@ -88,9 +92,14 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         let held = was.is_some_and(|was| was.since.is_some() && was.waiting_since.is_none() && is.is_some_and(|is| is.index == was.index));
         if held {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
-            draft.notice(Reason::SelectorContested, format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")));
+            draft.notice(
+                Reason::SelectorContested,
+                format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")),
+            );
         }
         move_services(draft, to_move, &target);
+        // What the endpoints gave a moment ago is over by the time this is read.
+        draft.status.traffic = Some(Traffic { desired: weight, routed: None });
         draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::ChangingWeight { weight });
     }
@@ -185,7 +194,9 @@ fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
 /// Takes the rotation label off, where the split does not use it. Only after the selectors are confirmed.
 fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split) {
     if !matches!(split, Split::Rotation { .. }) {
-        draft.actions.extend(view.in_rotation().filter(|pod| !pod.deleting).map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+        draft.actions.extend(
+            view.in_rotation().filter(|pod| !pod.deleting).map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }),
+        );
     }
 }
 

@@ -67,12 +67,21 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeploymentNotFound { deployment } => {
-                write!(f, "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout")
+                write!(
+                    f,
+                    "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout"
+                )
             }
             Self::PolicyNotFound { kind, name } => write!(f, "{kind} {name} (policyRef) does not exist; create it, or name one that does"),
-            Self::RivalRollout { rollout, object } => write!(f, "Rollout {rollout} is older and already has {object}; delete one of the two"),
+            Self::RivalRollout { rollout, object } => {
+                write!(f, "Rollout {rollout} is older and already has {object}; delete one of the two")
+            }
             Self::ServiceNotFound { services } => {
-                write!(f, "{} (services) not found in this namespace; create what is missing, or take it off the list", Names("Service", services))
+                write!(
+                    f,
+                    "{} (services) not found in this namespace; create what is missing, or take it off the list",
+                    Names("Service", services)
+                )
             }
             Self::UnlistedService { services } => write!(
                 f,
@@ -106,14 +115,23 @@ impl fmt::Display for Refusal {
             ),
             Self::UnknownPort { gate, port, known } => {
                 write!(f, "gate {gate} names port {port:?}, which no container of the Deployment has; ")?;
-                if known.is_empty() { f.write_str("its containers name no port: use a number") } else { write!(f, "use a number or one of {}", known.join(", ")) }
+                if known.is_empty() {
+                    f.write_str("its containers name no port: use a number")
+                } else {
+                    write!(f, "use a number or one of {}", known.join(", "))
+                }
             }
-            Self::HostNetwork { gate } => write!(f, "gate {gate} is of kind http, but the pods use the host's network, where an address does not tell which pod answers; remove the gate"),
+            Self::HostNetwork { gate } => write!(
+                f,
+                "gate {gate} is of kind http, but the pods use the host's network, where an address does not tell which pod answers; remove the gate"
+            ),
             Self::ReadinessGates { deployment } => write!(
                 f,
                 "the pods of Deployment {deployment} have readinessGates, which a load balancer answers only for pods it already knows; remove them"
             ),
-            Self::NameTaken { name } => write!(f, "Deployment {name} exists and is not of this Rollout, but the canary needs that name; rename or delete it"),
+            Self::NameTaken { name } => {
+                write!(f, "Deployment {name} exists and is not of this Rollout, but the canary needs that name; rename or delete it")
+            }
         }
     }
 }
@@ -181,14 +199,18 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         return Some(Refusal::ServiceNotSelecting { service: service.name.clone() });
     }
     let ours: Vec<&str> = std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect();
-    let family = |owner: &str| view.snapshot.replica_sets.iter().any(|set| set.uid == owner && set.owner.as_deref().is_some_and(|uid| ours.contains(&uid)));
+    let family = |owner: &str| {
+        view.snapshot.replica_sets.iter().any(|set| set.uid == owner && set.owner.as_deref().is_some_and(|uid| ours.contains(&uid)))
+    };
     let strangers: Vec<String> = view
         .snapshot
         .pods
         .iter()
         .filter(|pod| !pod.deleting && !pod.finished && subset(&owner, &pod.labels))
         // A pod whose ReplicaSet has not been seen is not judged: the watches of both are not in step.
-        .filter(|pod| pod.owner.as_deref().is_none_or(|owner| view.snapshot.replica_sets.iter().any(|set| set.uid == owner) && !family(owner)))
+        .filter(|pod| {
+            pod.owner.as_deref().is_none_or(|owner| view.snapshot.replica_sets.iter().any(|set| set.uid == owner) && !family(owner))
+        })
         .map(|pod| pod.name.clone())
         .take(3)
         .collect();
@@ -224,11 +246,15 @@ fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
     }
     let because = if hello.is_recreate() {
         Some("has strategy Recreate".to_owned())
-    } else if let Some(claim) = list(&spec["volumes"]).find_map(|volume| volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str)) {
+    } else if let Some(claim) =
+        list(&spec["volumes"]).find_map(|volume| volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str))
+    {
         Some(format!("mounts PersistentVolumeClaim {claim}"))
     } else {
         let host_port = |port: &&Value| port["hostPort"].as_i64().is_some_and(|port| port > 0);
-        containers(spec).find_map(|container| list(&container["ports"]).find(host_port)).map(|port| format!("uses hostPort {}", port["hostPort"]))
+        containers(spec)
+            .find_map(|container| list(&container["ports"]).find(host_port))
+            .map(|port| format!("uses hostPort {}", port["hostPort"]))
     };
     because.map(|because| Refusal::OverlapNotAllowed { deployment: hello.name.clone(), because })
 }
@@ -240,7 +266,10 @@ fn gate_problem(view: &View<'_>, gate: &Gate) -> Option<Refusal> {
         return Some(Refusal::HostNetwork { gate: gate.name.clone() });
     }
     let Port::Name(port) = &http.port else { return None };
-    let known: Vec<String> = containers(spec).flat_map(|container| list(&container["ports"])).filter_map(|port| port["name"].as_str().map(str::to_owned)).collect();
+    let known: Vec<String> = containers(spec)
+        .flat_map(|container| list(&container["ports"]))
+        .filter_map(|port| port["name"].as_str().map(str::to_owned))
+        .collect();
     (!known.contains(port)).then(|| Refusal::UnknownPort { gate: gate.name.clone(), port: port.clone(), known })
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{ROLLOUT_UID, ROTATION, status::{Release, Version}};
+use crate::api::{
+    ROLLOUT_UID, ROTATION,
+    status::{Release, Version},
+};
 
 use super::{
     action::Object,
@@ -105,7 +108,11 @@ impl<'a> View<'a> {
     /// Deployments that this Rollout has made, whatever their revision.
     pub fn ours(&self) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
         let uid = self.snapshot.rollout.uid.as_str();
-        self.snapshot.deployments.iter().map(Arc::as_ref).filter(move |deployment| deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
+        self.snapshot
+            .deployments
+            .iter()
+            .map(Arc::as_ref)
+            .filter(move |deployment| deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
     }
 
     /// The Deployment that was made for the release under way.
@@ -126,7 +133,8 @@ impl<'a> View<'a> {
     pub fn successor(&self) -> Option<Side<'a>> {
         let release = self.release()?;
         let live = self.snapshot.status.stable.as_ref().map(|stable| stable.hash.as_str());
-        let sets = self.own_replica_sets().filter(|set| set.revision == release.revision && Some(set.hash.as_str()) != live && !set.deleting);
+        let sets =
+            self.own_replica_sets().filter(|set| set.revision == release.revision && Some(set.hash.as_str()) != live && !set.deleting);
         sets.max_by_key(|set| (set.replicas, set.created_at)).map(|set| self.side(set))
     }
 

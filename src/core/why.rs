@@ -102,7 +102,12 @@ impl Why {
     pub fn needs_a_person(&self) -> bool {
         matches!(
             self,
-            Self::NativeRolloutStuck { .. } | Self::Refused(_) | Self::PausedBySpec { .. } | Self::KeptForDebugging { .. } | Self::Held { .. } | Self::BothSidesBad { .. }
+            Self::NativeRolloutStuck { .. }
+                | Self::Refused(_)
+                | Self::PausedBySpec { .. }
+                | Self::KeptForDebugging { .. }
+                | Self::Held { .. }
+                | Self::BothSidesBad { .. }
         )
     }
 }
@@ -125,13 +130,18 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serving { revision } => write!(f, "revision {revision} serves all clients"),
-            Self::NativeRollout { deployment } => write!(f, "waiting for Deployment {deployment} to finish the roll-out it is in; its result becomes the live version"),
+            Self::NativeRollout { deployment } => {
+                write!(f, "waiting for Deployment {deployment} to finish the roll-out it is in; its result becomes the live version")
+            }
             Self::NativeRolloutStuck { deployment } => write!(
                 f,
                 "the roll-out that Deployment {deployment} is in has exceeded its progress deadline; undo it with `kubectl rollout undo deployment/{deployment}`"
             ),
             Self::LiveVersionGone { deployment, hash } => {
-                write!(f, "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out")
+                write!(
+                    f,
+                    "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out"
+                )
             }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Recording => f.write_str("writing down what was decided"),
@@ -148,21 +158,30 @@ impl fmt::Display for Why {
             Self::Gates { names, until } => write!(f, "waiting for {} to pass{}", Names("gate", names), Until(until)),
             Self::Verifying => f.write_str("reading the pods once more before clients are moved"),
             Self::ChangingWeight { weight } => write!(f, "moving to {weight} %"),
-            Self::Confirming { weight, services } => write!(f, "waiting for the endpoints of {} to show {weight} %", Names("Service", services)),
+            Self::Confirming { weight, services } => {
+                write!(f, "waiting for the endpoints of {} to show {weight} %", Names("Service", services))
+            }
             Self::Settling { weight, until } => write!(f, "{weight} % is confirmed; giving every node until {} to follow", second(*until)),
             Self::Holding { weight, until } => write!(f, "holding {weight} % until {}", second(*until)),
             Self::PausedBySpec { weight } => write!(f, "paused at {weight} % by spec.paused; set it to false to go on"),
             Self::Sheltering { ready, needed } => {
                 write!(f, "{ready} of {needed} canary pods are ready, so the old version takes clients too until replacements are ready")
             }
-            Self::Baking { until } => write!(f, "all clients are on the new version; the previous one is kept warm until {}", second(*until)),
+            Self::Baking { until } => {
+                write!(f, "all clients are on the new version; the previous one is kept warm until {}", second(*until))
+            }
             Self::AdoptionAwaits(wait) => write!(f, "waiting for {wait} before the new pods are handed over"),
             Self::Adopting { stage } | Self::Rolling { stage } => f.write_str(stage),
             Self::TakingBack { reason } => write!(f, "taking clients back to the old version: {reason}"),
-            Self::BothSidesBad { reason } => write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are"),
+            Self::BothSidesBad { reason } => {
+                write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are")
+            }
             Self::RemovingCanary { reason } => write!(f, "clients are back on the old version ({reason}); removing the canary"),
             Self::KeptForDebugging { reason } => {
-                write!(f, "clients are back on the old version ({reason}); the canary is kept without clients until a Retry or Abort request")
+                write!(
+                    f,
+                    "clients are back on the old version ({reason}); the canary is kept without clients until a Retry or Abort request"
+                )
             }
             Self::Held { revision, reason } => {
                 write!(f, "revision {revision} was taken back ({reason}) and is held; change the template, or send a Retry request for it")
@@ -190,6 +209,9 @@ mod tests {
     fn a_sentence_names_what_is_awaited_and_until_when() {
         let until = "2026-11-21T10:00:00.5Z".parse().ok();
         let why = Why::CanaryPods { needed: 4, trouble: Some("ImagePullBackOff".into()), until };
-        assert_eq!(why.to_string(), "waiting for 4 canary pods to be available, until 2026-11-21T10:00:01Z at the latest: ImagePullBackOff");
+        assert_eq!(
+            why.to_string(),
+            "waiting for 4 canary pods to be available, until 2026-11-21T10:00:01Z at the latest: ImagePullBackOff"
+        );
     }
 }

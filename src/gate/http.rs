@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn statuses_are_numbers_and_ranges() {
-        for (expected, status, ok) in [("200-399", 302, true), ("200-399", 500, false), ("200,204", 204, true), ("200,204", 201, false), ("200", 200, true)] {
+        for (expected, status, ok) in
+            [("200-399", 302, true), ("200-399", 500, false), ("200,204", 204, true), ("200,204", 201, false), ("200", 200, true)]
+        {
             assert_eq!(is_expected(expected, status), ok, "{expected} {status}");
         }
     }

@@ -98,9 +98,17 @@ impl Probes {
         if !self.running.contains_key(&seen.key) {
             return;
         }
-        let facts = self.facts.entry(seen.key).or_insert_with(|| ProbeFacts { successes: 0, failures: 0, last: String::new(), unknown: None, failing_since: None });
+        let facts = self.facts.entry(seen.key).or_insert_with(|| ProbeFacts {
+            successes: 0,
+            failures: 0,
+            last: String::new(),
+            unknown: None,
+            failing_since: None,
+        });
         match seen.outcome {
-            Outcome::Passed(last) => *facts = ProbeFacts { successes: facts.successes.saturating_add(1), failures: 0, last, unknown: None, failing_since: None },
+            Outcome::Passed(last) => {
+                *facts = ProbeFacts { successes: facts.successes.saturating_add(1), failures: 0, last, unknown: None, failing_since: None }
+            }
             Outcome::Failed(last) => {
                 let failing_since = facts.failing_since.or(Some(seen.at));
                 *facts = ProbeFacts { successes: 0, failures: facts.failures.saturating_add(1), last, unknown: None, failing_since };
@@ -140,6 +148,8 @@ async fn without_answer(asker: &dyn Ask, http: &HttpGate, control: Option<Target
     let Some(control) = control else { return Outcome::Failed(reason) };
     match probe(asker, http, &control).await {
         Answer::Status(_) => Outcome::Failed(reason),
-        Answer::None(_) => Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name)),
+        Answer::None(_) => {
+            Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name))
+        }
     }
 }

@@ -263,7 +263,11 @@ impl Line {
 
     pub(super) fn watch(&self, now: Timestamp) -> WatchFate {
         let state = &mut *self.lock();
-        let lag = if state.seed.chance(state.rates.stale_watch) { state.seed.between((Duration::ZERO, state.rates.longest_lag)) } else { state.seed.between(state.latency) };
+        let lag = if state.seed.chance(state.rates.stale_watch) {
+            state.seed.between((Duration::ZERO, state.rates.longest_lag))
+        } else {
+            state.seed.between(state.latency)
+        };
         let cut = state.seed.chance(state.rates.dropped_watch).then(|| {
             let length = state.seed.between((Duration::from_millis(1), state.rates.longest_watch));
             (after(now, length), state.seed.chance(50.0))

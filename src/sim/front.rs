@@ -46,7 +46,11 @@ struct Reset;
 impl Sim {
     /// A cluster that begins now. Needs a tokio runtime with time; nothing in the cluster moves until [`Sim::spawn`] or [`Sim::run`].
     pub fn new(setup: &Setup) -> Self {
-        Self { world: Arc::new(Mutex::new(World::new(setup))), clock: Clock::starting_at(setup.start), changed: Arc::new(signal::Sender::new(0)) }
+        Self {
+            world: Arc::new(Mutex::new(World::new(setup))),
+            clock: Clock::starting_at(setup.start),
+            changed: Arc::new(signal::Sender::new(0)),
+        }
     }
 
     /// The time in the cluster.
@@ -118,7 +122,8 @@ impl Sim {
     async fn serve(&self, request: http::Request<Body>, user: &str, line: Line) -> Result<Answer, Error> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header =
+            |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
         let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);
         request.content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         request.accept = header(header::ACCEPT);

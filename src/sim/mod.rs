@@ -30,6 +30,3 @@ mod tests;
 pub use fault::Line;
 pub use front::Sim;
 pub use world::{Setup, Visit, World};
-
-
-

@@ -46,7 +46,9 @@ async fn hello(client: &Client, replicas: u32) -> Api<Deployment> {
 }
 
 fn set_version(version: &str) -> Patch<Value> {
-    Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "VERSION", "value": version}]}]}}}}))
+    Patch::Strategic(
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "VERSION", "value": version}]}]}}}}),
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +148,9 @@ async fn a_stale_json_patch_is_a_conflict_and_a_failed_test_is_invalid() {
     let (_sim, client) = cluster();
     let deployments = hello(&client, 1).await;
     let patch = |body: Value| Patch::Json::<()>(serde_json::from_value(body).unwrap());
-    let stale = patch(json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "3"}, {"op": "replace", "path": "/spec/replicas", "value": 2}]));
+    let stale = patch(
+        json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "3"}, {"op": "replace", "path": "/spec/replicas", "value": 2}]),
+    );
     let kube::Error::Api(error) = deployments.patch("hello", &PatchParams::default(), &stale).await.unwrap_err() else { panic!() };
     assert_eq!((error.code, error.reason.as_str()), (409, "Conflict"));
     let test = patch(json!([{"op": "test", "path": "/spec/paused", "value": true}]));
@@ -154,7 +158,11 @@ async fn a_stale_json_patch_is_a_conflict_and_a_failed_test_is_invalid() {
     assert_eq!((error.code, error.reason.as_str()), (422, "Invalid"));
     let absent = patch(json!([{"op": "test", "path": "/metadata/finalizers", "value": null}]));
     let before = deployments.get("hello").await.unwrap().resource_version();
-    assert_eq!(deployments.patch("hello", &PatchParams::default(), &absent).await.unwrap().resource_version(), before, "a write that changes nothing takes no version");
+    assert_eq!(
+        deployments.patch("hello", &PatchParams::default(), &absent).await.unwrap().resource_version(),
+        before,
+        "a write that changes nothing takes no version"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +200,8 @@ async fn a_store_fed_by_a_bad_line_ends_in_the_state_of_the_cluster() {
     let line = Line::new(3).with_rates(Rates::all(20.0));
     let pods: Api<Pod> = Api::all(sim.client_over("reader", &line));
     let (store, writer) = kube::runtime::reflector::store();
-    let stream = kube::runtime::reflector(writer, kube::runtime::watcher(pods, kube::runtime::watcher::Config::default()).default_backoff());
+    let stream =
+        kube::runtime::reflector(writer, kube::runtime::watcher(pods, kube::runtime::watcher::Config::default()).default_backoff());
     let reader = tokio::spawn(stream.for_each(|_| std::future::ready(())));
     let deployments = hello(&client, 3).await;
     for version in ["v2", "v3", "v4"] {
@@ -203,7 +212,13 @@ async fn a_store_fed_by_a_bad_line_ends_in_the_state_of_the_cluster() {
     line.set_rates(Rates::NONE);
     settle(400).await;
     let mut seen: Vec<_> = store.state().iter().map(|pod| (pod.name_any(), pod.resource_version())).collect();
-    let mut there: Vec<_> = Api::<Pod>::all(client).list(&ListParams::default()).await.unwrap().iter().map(|pod| (pod.name_any(), pod.resource_version())).collect();
+    let mut there: Vec<_> = Api::<Pod>::all(client)
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(|pod| (pod.name_any(), pod.resource_version()))
+        .collect();
     (seen.sort(), there.sort());
     assert_eq!(seen, there);
     reader.abort();
@@ -249,9 +264,15 @@ async fn a_managed_deployment_is_paused_by_the_write_that_changes_its_template_a
     assert!(paused(deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap()));
     let resume = Patch::Merge(json!({"spec": {"paused": false}}));
     assert!(paused(deployments.patch("hello", &PatchParams::default(), &resume).await.unwrap()));
-    rollouts.patch("hello", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": ["stepgate.dev/rollout"]}}))).await.unwrap();
+    rollouts
+        .patch("hello", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": ["stepgate.dev/rollout"]}})))
+        .await
+        .unwrap();
     rollouts.delete("hello", &DeleteParams::default()).await.unwrap();
-    assert!(!paused(deployments.patch("hello", &PatchParams::default(), &resume).await.unwrap()), "a Rollout that is being deleted holds nothing");
+    assert!(
+        !paused(deployments.patch("hello", &PatchParams::default(), &resume).await.unwrap()),
+        "a Rollout that is being deleted holds nothing"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,8 +294,13 @@ async fn edits_of_others_are_refused_during_a_hand_over() {
     let deployments = hello(&client, 1).await;
     managed(&sim, &client).await;
     let label = |value: Value| Patch::Merge(json!({"metadata": {"labels": {"stepgate.dev/handover": value}}}));
-    Api::<Deployment>::namespaced(sim.client(STEPGATE), "default").patch("hello", &PatchParams::default(), &label("now".into())).await.unwrap();
-    let kube::Error::Api(error) = deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap_err() else { panic!() };
+    Api::<Deployment>::namespaced(sim.client(STEPGATE), "default")
+        .patch("hello", &PatchParams::default(), &label("now".into()))
+        .await
+        .unwrap();
+    let kube::Error::Api(error) = deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap_err() else {
+        panic!()
+    };
     assert_eq!(error.code, 422);
     assert!(error.message.contains("stepgate.dev/handover-"), "{}", error.message);
     deployments.patch("hello", &PatchParams::default(), &label(Value::Null)).await.unwrap();
@@ -296,6 +322,9 @@ async fn a_pod_that_loses_its_readiness_leaves_the_service_and_comes_back() {
     sim.with(|world, now| world.tell(now, &pod, "crash", "true"));
     settle(2).await;
     let status = Api::<Pod>::namespaced(client, "default").get(&pod.name).await.unwrap().status.unwrap();
-    assert_eq!(status.container_statuses.unwrap()[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.as_deref(), Some("CrashLoopBackOff"));
+    assert_eq!(
+        status.container_statuses.unwrap()[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.as_deref(),
+        Some("CrashLoopBackOff")
+    );
     assert_eq!(sim.with(|world, _| world.endpoints(&service, 80).len()), 1);
 }

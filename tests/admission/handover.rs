@@ -26,7 +26,10 @@ fn a_new_template_or_strategy_is_refused_with_the_way_out() {
         assert!(!answer.ok && answer.err.contains("Stepgate is promoting Deployment hello") && answer.err.contains(&way_out), "{answer:?}");
     }
     let both = json!({ "metadata": { "labels": { "stepgate.dev/handover": null } }, "spec": { "template": { "metadata": { "annotations": { "a": "b" } } } } });
-    assert!(!world.user.try_run(&["patch", "deployment", "hello", "--type=merge", "-p", &both.to_string()]).ok, "the label and the template in one write");
+    assert!(
+        !world.user.try_run(&["patch", "deployment", "hello", "--type=merge", "-p", &both.to_string()]).ok,
+        "the label and the template in one write"
+    );
 }
 
 #[test]

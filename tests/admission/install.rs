@@ -11,12 +11,15 @@ use crate::{
     world::{World, stepgate},
 };
 
-const OURS: &str =
-    "crd,clusterrole,clusterrolebinding,mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,validatingadmissionpolicybindings,namespaces";
+const OURS: &str = "crd,clusterrole,clusterrolebinding,mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,validatingadmissionpolicybindings,namespaces";
 
 fn ours(kubectl: &Kubectl) -> Vec<String> {
     let all = kubectl.run(&["get", OURS, "-o", "name"]).out;
-    all.lines().filter(|line| line.ends_with("stepgate.dev") || line.contains("/stepgate")).filter(|line| !line.contains("namespace/stepgate-") || line.ends_with("/stepgate-system")).map(str::to_owned).collect()
+    all.lines()
+        .filter(|line| line.ends_with("stepgate.dev") || line.contains("/stepgate"))
+        .filter(|line| !line.contains("namespace/stepgate-") || line.ends_with("/stepgate-system"))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn uninstall(kubectl: &Kubectl) {
@@ -57,16 +60,35 @@ fn an_installation_goes_in_by_one_apply_and_out_without_a_trace() {
     let controller = kubectl.user(STEPGATE);
     let can = |what: &str| controller.try_run(&[&["auth", "can-i"], &what.split(' ').collect::<Vec<_>>()[..]].concat()).ok;
     for may in [
-        "patch deployments.apps -A", "create deployments.apps -A", "patch deployments.apps --subresource=scale -A", "patch replicasets.apps -A",
-        "delete replicasets.apps -A", "patch pods -A", "patch services -A", "watch endpointslices.discovery.k8s.io -A", "create events.events.k8s.io -A",
-        "patch rollouts.stepgate.dev --subresource=status -A", "update rollouts.stepgate.dev -A", "list clusterrolloutpolicies.stepgate.dev",
+        "patch deployments.apps -A",
+        "create deployments.apps -A",
+        "patch deployments.apps --subresource=scale -A",
+        "patch replicasets.apps -A",
+        "delete replicasets.apps -A",
+        "patch pods -A",
+        "patch services -A",
+        "watch endpointslices.discovery.k8s.io -A",
+        "create events.events.k8s.io -A",
+        "patch rollouts.stepgate.dev --subresource=status -A",
+        "update rollouts.stepgate.dev -A",
+        "list clusterrolloutpolicies.stepgate.dev",
         "update leases.coordination.k8s.io -n stepgate-system",
     ] {
         assert!(can(may), "cannot {may}");
     }
     for may_not in [
-        "get secrets -A", "get configmaps -A", "create pods -A", "delete pods -A", "create pods --subresource=exec -A", "delete services -A", "create services -A",
-        "update leases.coordination.k8s.io -n default", "delete rollouts.stepgate.dev -A", "create rollouts.stepgate.dev -A", "patch nodes", "patch clusterroles",
+        "get secrets -A",
+        "get configmaps -A",
+        "create pods -A",
+        "delete pods -A",
+        "create pods --subresource=exec -A",
+        "delete services -A",
+        "create services -A",
+        "update leases.coordination.k8s.io -n default",
+        "delete rollouts.stepgate.dev -A",
+        "create rollouts.stepgate.dev -A",
+        "patch nodes",
+        "patch clusterroles",
     ] {
         assert!(!can(may_not), "can {may_not}");
     }

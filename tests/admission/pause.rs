@@ -16,7 +16,8 @@ fn every_way_of_changing_the_template_pauses_in_the_same_write() {
     let Some(world) = World::at_rest("pause") else { return };
     let second = deployment("hello", V2).to_string();
     let unpaused = with(deployment("hello", V2), "/spec/paused", false).to_string();
-    let strategic = json!({ "spec": { "paused": false, "template": { "spec": { "containers": [{ "name": "hello", "image": V2 }] } } } }).to_string();
+    let strategic =
+        json!({ "spec": { "paused": false, "template": { "spec": { "containers": [{ "name": "hello", "image": V2 }] } } } }).to_string();
     let json_patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": V2 }]).to_string();
     let ways: Vec<(&str, Vec<&str>, &str)> = vec![
         ("set image", vec!["set", "image", "deployment/hello", "hello=stepgate.test/hello:v2"], ""),
@@ -156,8 +157,17 @@ fn the_controller_may_unpause_and_change_the_template_and_its_dry_runs_are_pause
 fn the_deployment_controller_is_never_in_the_way_of_itself() {
     let Some(world) = World::at_rest("kcm") else { return };
     world.user.run(&["set", "image", "deployment/hello", "hello=stepgate.test/hello:v2"]);
-    let annotated = world.as_deployment_controller(|hello| hello["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7".into());
-    let status = world.user.run(&["patch", "deployment", "hello", "--subresource=status", "--type=merge", "-p", r#"{"status": {"collisionCount": 1}}"#]);
+    let annotated =
+        world.as_deployment_controller(|hello| hello["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7".into());
+    let status = world.user.run(&[
+        "patch",
+        "deployment",
+        "hello",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status": {"collisionCount": 1}}"#,
+    ]);
     assert!(!warned(&annotated) && !warned(&status));
     assert!(world.paused());
 }

@@ -37,7 +37,9 @@ fn the_owners_manifest_leaves_the_pin_alone_however_it_is_applied() {
 #[test]
 fn a_dry_run_shows_no_drift() {
     let Some(world) = pinned("pin-dry") else { return };
-    let answer = world.user.feed(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "json", "-f", "-"], &service("hello").to_string());
+    let answer = world
+        .user
+        .feed(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "json", "-f", "-"], &service("hello").to_string());
     let shown: Value = serde_json::from_str(&answer.out).unwrap();
     assert_eq!(shown["spec"]["selector"], world.selector());
 }

@@ -26,7 +26,9 @@ fn world(test: &str) -> Option<World> {
     user.run(&["create", "rolebinding", "approve", "--role=approve", "--user=carol"]);
     eventually("the rights are there", || {
         let may = |user: &str, args: &[&str]| world.user.user(user).try_run(&[&["auth", "can-i"], args].concat()).ok;
-        may(BOB, &["create", "rollouts.stepgate.dev"]) && may(BOB, &["update", "services/mine-16"]) && may("carol", &["approve", "rollouts.stepgate.dev"])
+        may(BOB, &["create", "rollouts.stepgate.dev"])
+            && may(BOB, &["update", "services/mine-16"])
+            && may("carol", &["approve", "rollouts.stepgate.dev"])
     });
     Some(world)
 }
@@ -57,7 +59,10 @@ fn all_sixteen_services_are_checked() {
     for place in [0, 2, 15] {
         let kept = std::mem::replace(&mut names[place], "theirs");
         let answer = create(&world, "second", "mine", &names);
-        assert!(!answer.ok && answer.err.contains("you may not update Service theirs, so you may not name it in a Rollout"), "{place}: {answer:?}");
+        assert!(
+            !answer.ok && answer.err.contains("you may not update Service theirs, so you may not name it in a Rollout"),
+            "{place}: {answer:?}"
+        );
         names[place] = kept;
     }
 }
@@ -98,7 +103,11 @@ fn the_clusters_own_roles_carry_the_rights() {
     let Some(world) = world("right-roles") else { return };
     for (role, may, may_not) in [
         ("view", &["list rollouts.stepgate.dev", "get rolloutpolicies.stepgate.dev"][..], &["create rollouts.stepgate.dev"][..]),
-        ("edit", &["list rollouts.stepgate.dev", "create rollouts.stepgate.dev", "delete rolloutpolicies.stepgate.dev"], &["approve rollouts.stepgate.dev"]),
+        (
+            "edit",
+            &["list rollouts.stepgate.dev", "create rollouts.stepgate.dev", "delete rolloutpolicies.stepgate.dev"],
+            &["approve rollouts.stepgate.dev"],
+        ),
         ("admin", &["approve rollouts.stepgate.dev", "create rollouts.stepgate.dev"], &["create clusterrolloutpolicies.stepgate.dev"]),
     ] {
         let user = format!("{role}-user");

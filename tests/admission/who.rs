@@ -40,7 +40,13 @@ fn a_later_write_leaves_the_stamp_alone_unless_it_changes_the_request() {
     assert_eq!(asked(&world, "mallory", &json!({ "by": "bob" })), "alice", "a stamp cannot be changed by itself");
     world.stepgate.run(&["patch", "rollout", "hello", "--type=merge", "-p", r#"{"metadata": {"finalizers": ["stepgate.dev/rollout"]}}"#]);
     assert_eq!(by(&world), "alice");
-    for change in [json!({ "action": "Abort" }), json!({ "revision": "3333333333" }), json!({ "reason": "no" }), json!({ "id": "2" }), json!({ "reason": null })] {
+    for change in [
+        json!({ "action": "Abort" }),
+        json!({ "revision": "3333333333" }),
+        json!({ "reason": "no" }),
+        json!({ "id": "2" }),
+        json!({ "reason": null }),
+    ] {
         assert_eq!(asked(&world, "alice", &json!({ "id": "1", "action": "Promote", "revision": "2222222222", "reason": "fine" })), "alice");
         assert_eq!(asked(&world, "mallory", &change), "mallory", "{change}");
     }
@@ -61,7 +67,9 @@ fn a_name_longer_than_the_field_is_cut() {
     let name = "a".repeat(300);
     world.user.run(&["create", "rolebinding", "long", "--clusterrole=admin", &format!("--user={name}")]);
     let request = json!({ "id": "1", "action": "Promote", "revision": "2222222222" });
-    crate::kubectl::eventually("the rights are there", || world.user.user(&name).try_run(&["auth", "can-i", "patch", "rollouts.stepgate.dev"]).ok);
+    crate::kubectl::eventually("the rights are there", || {
+        world.user.user(&name).try_run(&["auth", "can-i", "patch", "rollouts.stepgate.dev"]).ok
+    });
     assert_eq!(asked(&world, &name, &request), name[..256]);
 }
 
@@ -69,7 +77,8 @@ fn a_name_longer_than_the_field_is_cut() {
 fn a_broken_object_is_refused_by_its_schema_and_not_by_the_policy() {
     let Some(world) = world("who-broken") else { return };
     for spec in ["{}", r#"{"request": {}}"#, r#"{"request": "now"}"#] {
-        let object = format!(r#"{{"apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {{"name": "broken"}}, "spec": {spec}}}"#);
+        let object =
+            format!(r#"{{"apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {{"name": "broken"}}, "spec": {spec}}}"#);
         let answer = world.user.pipe(&["create", "-f", "-"], &object);
         assert!(!answer.ok && !answer.err.contains("stepgate-"), "{spec}: {answer:?}");
     }

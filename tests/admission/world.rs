@@ -1,11 +1,6 @@
 //! A namespace with a Deployment, a Service and the Rollout that names them, under all policies.
 
-use std::{
-    process::Command,
-    sync::OnceLock,
-    thread,
-    time::Duration,
-};
+use std::{process::Command, sync::OnceLock, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -130,7 +125,9 @@ impl World {
         let mut hello = self.hello();
         change(&mut hello);
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/hello", self.namespace);
-        self.user.user("system:serviceaccount:kube-system:deployment-controller").feed(&["replace", "--raw", &path, "-f", "-"], &hello.to_string())
+        self.user
+            .user("system:serviceaccount:kube-system:deployment-controller")
+            .feed(&["replace", "--raw", &path, "-f", "-"], &hello.to_string())
     }
 
     /// Takes hello back to v1 and unpauses it in one write, as the controller: no pod is touched.
@@ -205,4 +202,3 @@ pub const WHOLE: [(&str, &[&str]); 3] = [
 pub fn warned(answer: &Answer) -> bool {
     answer.err.contains("Warning:") && answer.err.contains("is held (spec.paused) by Stepgate Rollout")
 }
-

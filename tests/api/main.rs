@@ -2,7 +2,13 @@
 //!
 //! The tables are in `table.rs`. The same rows go through kube's evaluation of the rules without a cluster, so that both agree.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test ends where it finds what must not be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where it finds what must not be"
+)]
 
 #[path = "../kubectl/mod.rs"]
 mod kubectl;

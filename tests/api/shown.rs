@@ -46,7 +46,9 @@ fn kubectl_explains_every_field_of_a_rollout() {
     let Some(kubectl) = cluster() else { return };
     apply_kinds(&kubectl);
     let workload = kubectl.run(&["explain", "rollout.spec.workload"]).out;
-    for part in ["What is released.", "deployment", "-required-", "Name of the Deployment to release.", "allowOverlap", "strategy", "ReadWriteOnce"] {
+    for part in
+        ["What is released.", "deployment", "-required-", "Name of the Deployment to release.", "allowOverlap", "strategy", "ReadWriteOnce"]
+    {
         assert!(workload.contains(part), "{part:?} is not in {workload}");
     }
     let gate = kubectl.run(&["explain", "rolloutpolicy.spec.gates.http"]).out;
@@ -70,7 +72,8 @@ fn the_columns_tell_where_a_rollout_stands() {
     let table = kubectl.run(&["get", "sgr", "-o", "wide"]).out;
     let columns = |line: usize| table.lines().nth(line).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let shown: BTreeMap<_, _> = columns(0).into_iter().zip(columns(1)).collect();
-    let expected = [("NAME", "row"), ("PHASE", "Progressing"), ("STEP", "1/4"), ("WEIGHT", "25"), ("STABLE", "aaaaaaaaaa"), ("CANARY", "bbbbbbbbbb")];
+    let expected =
+        [("NAME", "row"), ("PHASE", "Progressing"), ("STEP", "1/4"), ("WEIGHT", "25"), ("STABLE", "aaaaaaaaaa"), ("CANARY", "bbbbbbbbbb")];
     for (column, value) in expected {
         assert_eq!(shown.get(column).map(String::as_str), Some(value), "{table}");
     }
@@ -85,10 +88,7 @@ fn the_columns_of_a_policy_show_how_it_begins_and_ends() {
     let Some(kubectl) = cluster() else { return };
     apply_kinds(&kubectl);
     let (name, kubectl) = namespace(&kubectl);
-    kubectl.feed(
-        &["create", "-f", "-"],
-        &object("RolloutPolicy", "{steps: [{weight: 25}, {weight: 100}]}").to_string(),
-    );
+    kubectl.feed(&["create", "-f", "-"], &object("RolloutPolicy", "{steps: [{weight: 25}, {weight: 100}]}").to_string());
     let table = kubectl.run(&["get", "sgp"]).out;
     let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..3], ["row", "25", "Adopt"], "{table}");

@@ -39,7 +39,7 @@ async fn abort_at(plan: Plan, weight: u8) {
     let id = s.request(RequestAction::Abort).await;
     s.wait_for_phase(Phase::RolledBack).await;
     wait_for_outcome(&mut s, &id, "done").await;
-    s.assert_no_answer("v2", at, Duration::from_millis(2500));
+    s.assert_no_answer("v2", at, Duration::from_secs(10));
     s.finish().await;
 }
 
@@ -82,7 +82,7 @@ crate::scenarios! {
         s.wait_for("condition Paused", |status| status.conditions.iter().any(|condition| condition.type_ == "Paused" && condition.status == "True")).await;
         let at = s.behave(Pods::Canary, "ready=false").await;
         s.wait_for_phase(Phase::RolledBack).await;
-        s.assert_no_answer("v2", at, Duration::from_millis(2500));
+        s.assert_no_answer("v2", at, Duration::from_secs(10));
         s.finish().await;
     }
 

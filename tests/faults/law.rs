@@ -57,7 +57,10 @@ impl Law {
 
     /// Objects of a resource, as of now.
     pub fn all<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a Arc<Value>> {
-        self.now.range(Key::new(resource, "default", "")..).take_while(move |(key, _)| &*key.resource == resource && key.namespace == "default").map(|(_, object)| object)
+        self.now
+            .range(Key::new(resource, "default", "")..)
+            .take_while(move |(key, _)| &*key.resource == resource && key.namespace == "default")
+            .map(|(_, object)| object)
     }
 
     pub fn get(&self, resource: &str, name: &str) -> Option<&Arc<Value>> {
@@ -120,9 +123,14 @@ impl Law {
             "rollouts.stepgate.dev" => path.starts_with("/status") || path.starts_with("/metadata/finalizers"),
             "deployments.apps" if ours => path != "/spec/template" && !path.starts_with("/spec/template/"),
             "deployments.apps" => {
-                path == "/spec/paused" || path == "/spec/strategy/rollingUpdate/maxSurge" || path == handover || (path == "/spec/replicas" && upwards)
+                path == "/spec/paused"
+                    || path == "/spec/strategy/rollingUpdate/maxSurge"
+                    || path == handover
+                    || (path == "/spec/replicas" && upwards)
             }
-            "replicasets.apps" => path.starts_with("/metadata/ownerReferences") || path == "/spec/replicas" || counts.iter().any(|known| known == path),
+            "replicasets.apps" => {
+                path.starts_with("/metadata/ownerReferences") || path == "/spec/replicas" || counts.iter().any(|known| known == path)
+            }
             "services" => owned.iter().any(|known| known == path),
             "pods" => path == label_path("labels", ROTATION),
             _ => false,
@@ -151,12 +159,17 @@ impl Law {
         let Some(service) = entry.after.clone() else { return };
         let Some(rollout) = self.all("rollouts.stepgate.dev").next().cloned() else { return };
         let selector = json::fields(&service, "/spec/selector").cloned().unwrap_or_default();
-        let owners = selector.iter().filter(|(key, _)| ![POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let owners = selector
+            .iter()
+            .filter(|(key, _)| ![POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let live = json::text(&rollout, "/status/stable/hash").to_owned();
         let to_live = json::text(&service, "/spec/selector/pod-template-hash") == live;
         let (selected, could): (Vec<_>, Vec<_>) = (self.pods(&selector, entry.at), self.pods(&owners, entry.at));
         // design §8.2; the way back counts only what is there.
-        let size = usize::try_from(json::int(self.get("deployments.apps", "hello").unwrap_or(&Arc::default()), "/spec/replicas")).unwrap_or(0);
+        let size =
+            usize::try_from(json::int(self.get("deployments.apps", "hello").unwrap_or(&Arc::default()), "/spec/replicas")).unwrap_or(0);
         if !to_live && selected.len() < size.min(could.len()) {
             let what = format!("leaves {} of {} pods ({size} wanted)", selected.len(), could.len());
             self.breaks(entry, &what);
@@ -181,7 +194,8 @@ impl Law {
 
     fn is_of_canary(&self, pod: &Value) -> bool {
         let set = self.all("replicasets.apps").find(|set| json::uid(set) == json::controller_uid(pod));
-        let deployment = set.and_then(|set| self.all("deployments.apps").find(|deployment| json::uid(deployment) == json::controller_uid(set)));
+        let deployment =
+            set.and_then(|set| self.all("deployments.apps").find(|deployment| json::uid(deployment) == json::controller_uid(set)));
         deployment.is_some_and(|deployment| json::label(deployment, ROLLOUT_UID).is_some() && !json::deleting(deployment))
     }
 
@@ -197,7 +211,10 @@ impl Law {
     fn judge_status(&mut self, entry: &Entry) {
         let (Some(before), Some(after)) = (&entry.before, &entry.after) else { return };
         let step = |rollout: &Value, field: &str| rollout.pointer(&format!("/status/step/{field}")).cloned().unwrap_or_default();
-        if json::text(after, "/status/phase") != "Progressing" || step(after, "since").is_null() || step(before, "since") == step(after, "since") {
+        if json::text(after, "/status/phase") != "Progressing"
+            || step(after, "since").is_null()
+            || step(before, "since") == step(after, "since")
+        {
             return;
         }
         let Some(service) = self.get("services", "hello").cloned() else { return };
@@ -207,9 +224,11 @@ impl Law {
             old(&self.was_ready) && old(&self.ready_since)
         };
         let matches = |pod: &Value| selector.iter().all(|(key, value)| json::label(pod, key) == value.as_str());
-        let wanted: BTreeSet<String> = self.all("pods").filter(|pod| matches(pod) && serves(pod)).map(|pod| json::uid(pod).to_owned()).collect();
+        let wanted: BTreeSet<String> =
+            self.all("pods").filter(|pod| matches(pod) && serves(pod)).map(|pod| json::uid(pod).to_owned()).collect();
         let slices = self.all("endpointslices.discovery.k8s.io");
-        let endpoints = slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
+        let endpoints =
+            slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
         let routed: BTreeSet<String> = endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect();
         if let Some(odd) = wanted.symmetric_difference(&routed).find(|uid| settled(uid)).cloned() {
             let what = format!("a hold begins before the endpoints follow the selector: pod {odd}");

@@ -2,7 +2,13 @@
 //!
 //! A failure names the command that plays it again: `cargo run --example faults -- --story NAME --point NUMBER`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, reason = "a test says so by failing; the example uses more of the modules")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test says so by failing; the example uses more of the modules"
+)]
 
 mod law;
 mod point;
@@ -46,7 +52,8 @@ fn a_rollout_deleted_before_its_deployment_could_be_held_goes() {
 /// all of them with `STEPGATE_FAULTS=all`.
 #[test]
 fn no_single_fault_does_harm_or_changes_the_end() {
-    let stories: Vec<(Scenario, Vec<Point>)> = scenario::all().into_iter().map(|scenario| (scenario.clone(), point::exhaustive(point::writes(&scenario)))).collect();
+    let stories: Vec<(Scenario, Vec<Point>)> =
+        scenario::all().into_iter().map(|scenario| (scenario.clone(), point::exhaustive(point::writes(&scenario)))).collect();
     let all: usize = stories.iter().map(|(_, points)| points.len()).sum();
     let wanted = match std::env::var("STEPGATE_FAULTS").as_deref() {
         Ok("all") => all,
@@ -54,7 +61,9 @@ fn no_single_fault_does_harm_or_changes_the_end() {
         _ => POINTS,
     };
     let every = (all / wanted).max(1);
-    let numbered = stories.iter().flat_map(|(scenario, points)| points.iter().enumerate().map(move |(i, point)| (scenario, format!("--story {:?} --point {i}", scenario.name), point.clone())));
+    let numbered = stories.iter().flat_map(|(scenario, points)| {
+        points.iter().enumerate().map(move |(i, point)| (scenario, format!("--story {:?} --point {i}", scenario.name), point.clone()))
+    });
     let chosen: Vec<_> = numbered.step_by(every).collect();
     let began = tokio::time::Instant::now();
     let tally = play_all(&chosen, |line| say(line));

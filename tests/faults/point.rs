@@ -46,7 +46,10 @@ pub fn verdict(scenario: &Scenario, troubles: &[Trouble], report: &Report) -> Ve
         }
         let pods = |version: &str| report.started.iter().find(|(known, _)| known == version).map_or(0, |(_, pods)| *pods);
         let rolls = scenario.policy["promotion"] == "Roll" || !scenario.guarded;
-        if wanted.outcomes.last().is_some_and(|outcome| outcome == "Promoted") && !rolls && pods(&wanted.serves) != usize::try_from(SIZE).unwrap_or(0) {
+        if wanted.outcomes.last().is_some_and(|outcome| outcome == "Promoted")
+            && !rolls
+            && pods(&wanted.serves) != usize::try_from(SIZE).unwrap_or(0)
+        {
             wrong.push(format!("{} pods of {} were started for {SIZE}", pods(&wanted.serves), wanted.serves));
         }
     }
@@ -103,7 +106,12 @@ pub fn play_all(points: &[(&Scenario, String, Point)], told: impl Fn(&str) + Syn
                 while let Some((scenario, replay, point)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (wrong, _) = judge(scenario, point);
                     if let Some(first) = wrong.first() {
-                        let line = format!("{}: {:?} ({replay})\n    {first}{}", scenario.name, point.troubles, if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() });
+                        let line = format!(
+                            "{}: {:?} ({replay})\n    {first}{}",
+                            scenario.name,
+                            point.troubles,
+                            if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() }
+                        );
                         told(&line);
                         failed.lock().expect("no thread panics").push(line);
                     }

@@ -83,7 +83,13 @@ pub fn all() -> Vec<Scenario> {
         story("roll", quarters("0s", "Resilient", "Roll"), true, &[], promoted),
         story("unready at 50", held(), true, &[(Confirmed(50), Unready("v2"))], rolled_back),
         story("unready at 75", held(), true, &[(Confirmed(75), Unready("v2"))], rolled_back),
-        story("unready at 75, exact, unguarded", quarters("500ms", "Exact", "Adopt"), false, &[(Confirmed(75), Unready("v2"))], rolled_back),
+        story(
+            "unready at 75, exact, unguarded",
+            quarters("500ms", "Exact", "Adopt"),
+            false,
+            &[(Confirmed(75), Unready("v2"))],
+            rolled_back,
+        ),
         story("unready while baking", held(), true, &[(In(Phase::Baking), Unready("v2"))], rolled_back),
         story("healthz 500 at 50", with_health(held()), true, &[(Confirmed(50), Health("v2", "500"))], rolled_back),
         story("never healthy", with_health(held()), true, &[(In(Phase::Preparing), Health("v2", "500"))], rolled_back),
@@ -93,10 +99,27 @@ pub fn all() -> Vec<Scenario> {
         story("deleted at 75, unguarded", held(), false, &[(Asked(75), DeleteRollout)], gone("v1", true)),
         story("deleted while baking", held(), true, &[(In(Phase::Baking), DeleteRollout)], gone("v2", false)),
         story("deleted while promoting", held(), true, &[(In(Phase::Promoting), DeleteRollout)], gone("v2", false)),
-        story("deleted while rolling back", held(), true, &[(Confirmed(50), Abort), (In(Phase::RollingBack), DeleteRollout)], gone("v1", true)),
+        story(
+            "deleted while rolling back",
+            held(),
+            true,
+            &[(Confirmed(50), Abort), (In(Phase::RollingBack), DeleteRollout)],
+            gone("v1", true),
+        ),
         story("reverted at 75", held(), true, &[(Confirmed(75), Image("v1"))], (Some(Phase::Healthy), "v1", false, &["Superseded"])),
-        story("superseded at 50", held(), true, &[(Confirmed(50), Image("v3"))], (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"])),
-        story("superseded at 75, unguarded", held(), false, &[(Asked(75), Image("v3"))], (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"])),
+        story(
+            "superseded at 50",
+            held(),
+            true,
+            &[(Confirmed(50), Image("v3"))],
+            (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
+        ),
+        story(
+            "superseded at 75, unguarded",
+            held(),
+            false,
+            &[(Asked(75), Image("v3"))],
+            (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
+        ),
     ]
 }
-

@@ -16,8 +16,7 @@ use stepgate::{
         Line, Setup, Sim, Visit, World,
         cluster::{Component, Id},
         fault::{Fault, Rates},
-        json as at,
-        sample,
+        json as at, sample,
         server::{
             Reply,
             admission::{Admission, STEPGATE},
@@ -166,7 +165,12 @@ impl<'a> Stage<'a> {
             "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello", "namespace": "default"},
             "spec": {"workload": {"deployment": "hello"}, "services": ["hello"], "policy": self.scenario.policy},
         });
-        self.ask("POST", "/apis/apps/v1/namespaces/default/deployments", "application/json", &sample::deployment("default", "hello", "v1", SIZE));
+        self.ask(
+            "POST",
+            "/apis/apps/v1/namespaces/default/deployments",
+            "application/json",
+            &sample::deployment("default", "hello", "v1", SIZE),
+        );
         self.ask("POST", "/api/v1/namespaces/default/services", "application/json", &sample::service("default", "hello"));
         self.ask("POST", "/apis/stepgate.dev/v1alpha1/namespaces/default/rollouts", "application/json", &rollout);
     }
@@ -231,7 +235,8 @@ impl<'a> Stage<'a> {
                 (true, _) => rest_since = Some((now, writes)),
             }
             if now.duration_since(began) > PATIENCE {
-                let why = self.rollout().map(|rollout| format!("{} {}", at::text(&rollout, "/status/phase"), at::text(&rollout, "/status/why")));
+                let why =
+                    self.rollout().map(|rollout| format!("{} {}", at::text(&rollout, "/status/phase"), at::text(&rollout, "/status/why")));
                 self.broken.push(format!("no rest: {}", why.unwrap_or_else(|| "the Rollout is gone".into())));
                 break;
             }
@@ -286,7 +291,11 @@ impl<'a> Stage<'a> {
         }
         if self.weather.is_some_and(|end| end <= now) {
             self.weather = None;
-            self.rates = if self.short_watches { Rates { dropped_watch: 100.0, longest_watch: Duration::from_secs(2), ..Rates::NONE } } else { Rates::NONE };
+            self.rates = if self.short_watches {
+                Rates { dropped_watch: 100.0, longest_watch: Duration::from_secs(2), ..Rates::NONE }
+            } else {
+                Rates::NONE
+            };
             self.controllers.iter().for_each(|controller| controller.line.set_rates(self.rates.clone()));
             self.note("the weather is fine again");
         }
@@ -351,7 +360,12 @@ impl<'a> Stage<'a> {
             Edit::DeleteCanary => {
                 let canary = self.law.all("deployments.apps").find(|deployment| at::label(deployment, ROLLOUT_UID).is_some()).cloned();
                 if let Some(canary) = canary {
-                    self.ask("DELETE", &format!("/apis/apps/v1/namespaces/default/deployments/{}", at::name(&canary)), "application/json", &json!({}));
+                    self.ask(
+                        "DELETE",
+                        &format!("/apis/apps/v1/namespaces/default/deployments/{}", at::name(&canary)),
+                        "application/json",
+                        &json!({}),
+                    );
                 }
             }
             Edit::DeleteRollout => self.delete_rollout(),
@@ -403,7 +417,9 @@ impl<'a> Stage<'a> {
 
     /// Whether there is nothing more that the next act could happen to.
     fn is_over(&self) -> bool {
-        let rests = self.rollout().is_none_or(|rollout| matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none());
+        let rests = self.rollout().is_none_or(|rollout| {
+            matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none()
+        });
         self.done > 0 && rests && self.done_at.elapsed() > Duration::from_secs(20)
     }
 
@@ -441,7 +457,11 @@ impl<'a> Stage<'a> {
     }
 
     fn request(&mut self, action: &str) {
-        let Some(revision) = self.rollout().map(|rollout| at::text(&rollout, "/status/release/revision").to_owned()).filter(|revision| !revision.is_empty()) else { return };
+        let Some(revision) =
+            self.rollout().map(|rollout| at::text(&rollout, "/status/release/revision").to_owned()).filter(|revision| !revision.is_empty())
+        else {
+            return;
+        };
         let id = self.sim.now().to_string();
         self.edit_rollout(&json!({"spec": {"request": {"id": id, "action": action, "revision": revision}}}));
     }
@@ -474,7 +494,12 @@ impl<'a> Stage<'a> {
         let client = format!("10.0.{}.{}", self.visits / 250 % 250, self.visits % 250);
         let service = Id::new("default", "hello");
         let visit = self.sim.look(|world, now| world.visit(now, &service, 80, &client, "/"));
-        let live = self.law.all("rollouts.stepgate.dev").next().map(|rollout| at::text(rollout, "/status/stable/hash").to_owned()).unwrap_or_default();
+        let live = self
+            .law
+            .all("rollouts.stepgate.dev")
+            .next()
+            .map(|rollout| at::text(rollout, "/status/stable/hash").to_owned())
+            .unwrap_or_default();
         match visit {
             Visit::Answered { code: 200, pod, version, .. } => self.meets(pod, &version, &live),
             Visit::Answered { code, version, .. } => self.broken.push(format!("{}: {version} answered {code}", self.sim.now())),
@@ -489,7 +514,8 @@ impl<'a> Stage<'a> {
 
     // design §8.3
     fn meets(&mut self, pod: Option<Id>, version: &str, live: &str) {
-        let hash = pod.and_then(|pod| self.law.get("pods", &pod.name)).and_then(|pod| at::label(pod, "pod-template-hash")).unwrap_or_default();
+        let hash =
+            pod.and_then(|pod| self.law.get("pods", &pod.name)).and_then(|pod| at::label(pod, "pod-template-hash")).unwrap_or_default();
         let Some(rollout) = self.rollout().filter(|_| self.scenario.guarded && !hash.is_empty() && hash != live) else { return };
         if at::fields(&rollout, "/status/release").is_some() && at::text(&rollout, "/status/release/trafficSince").is_empty() {
             self.broken.push(format!("{}: a client met {version} before its gates had passed", self.sim.now()));
@@ -501,10 +527,15 @@ impl<'a> Stage<'a> {
     }
 
     fn rests(&self) -> bool {
-        let finished = self.done == self.scenario.script.len() && self.later.is_empty() && self.weather.is_none() && self.done_at.elapsed() > Duration::from_secs(1);
+        let finished = self.done == self.scenario.script.len()
+            && self.later.is_empty()
+            && self.weather.is_none()
+            && self.done_at.elapsed() > Duration::from_secs(1);
         finished
             && self.rollout().is_none_or(|rollout| {
-                matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && at::fields(&rollout, "/status/release").is_none() && !at::deleting(&rollout)
+                matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack")
+                    && at::fields(&rollout, "/status/release").is_none()
+                    && !at::deleting(&rollout)
             })
     }
 
@@ -518,13 +549,18 @@ impl<'a> Stage<'a> {
             phase: rollout.as_ref().map_or_else(|| "gone".into(), |rollout| at::text(rollout, "/status/phase").into()),
             serves: serving.join("+"),
             paused: at::flag(&hello, "/spec/paused"),
-            outcomes: rollout.iter().flat_map(|rollout| at::items(rollout, "/status/history")).map(|entry| at::text(entry, "/outcome").into()).collect(),
+            outcomes: rollout
+                .iter()
+                .flat_map(|rollout| at::items(rollout, "/status/history"))
+                .map(|entry| at::text(entry, "/outcome").into())
+                .collect(),
         };
         let mut broken = std::mem::take(&mut self.broken);
         broken.append(&mut self.law.broken);
         broken.extend(leftovers(&self.law, &end));
         let accepted = self.controllers.iter().flat_map(|controller| controller.line.records());
-        let accepted = accepted.filter(|record| record.write.is_some() && record.code / 100 == 2 && !record.path.ends_with("/events")).count();
+        let accepted =
+            accepted.filter(|record| record.write.is_some() && record.code / 100 == 2 && !record.path.ends_with("/events")).count();
         let line = self.controllers.first().map(|controller| controller.line.clone());
         self.trace.extend(self.law.writes.iter().map(|(at, write)| format!("{at} {write}")));
         self.trace.sort();
@@ -569,7 +605,10 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     if serving != size {
         left.push(format!("{serving} of {size} pods serve in the end"));
     }
-    let template = at::items(&hello, "/spec/template/spec/containers/0/env").first().map(|variable| at::text(variable, "/value").to_owned()).unwrap_or_default();
+    let template = at::items(&hello, "/spec/template/spec/containers/0/env")
+        .first()
+        .map(|variable| at::text(variable, "/value").to_owned())
+        .unwrap_or_default();
     if (end.phase == "Healthy") != (template == end.serves) && end.phase != "gone" {
         left.push(format!("{} with template {template} while {} serves", end.phase, end.serves));
     }

@@ -86,7 +86,8 @@ pub fn mishaps() -> Vec<Mishap> {
 /// What may happen around a write and may well change how the story ends: it still has to end well.
 pub fn edits() -> Vec<Mishap> {
     use Edit::*;
-    let edits = [Image("v1"), Image("v2"), Image("v9"), Scale(6), Scale(2), Selector, Unpause, Abort, Promote, DeleteCanary, DeleteRollout, Hold];
+    let edits =
+        [Image("v1"), Image("v2"), Image("v9"), Scale(6), Scale(2), Selector, Unpause, Abort, Promote, DeleteCanary, DeleteRollout, Hold];
     [Mishap::DeletePod("v1"), Mishap::DeletePod("v2")].into_iter().chain(edits.map(Mishap::Edit)).collect()
 }
 

@@ -7,7 +7,13 @@
 //! | `standby` | the controller as it is, told to stand by and to lead | the embedded cluster |
 //! | `real` | the election as it is | the API server of `STEPGATE_KUBECONFIG`, over lines that are cut |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test ends where it finds what must not be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where it finds what must not be"
+)]
 
 mod embedded;
 #[path = "../kubectl/mod.rs"]

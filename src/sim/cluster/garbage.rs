@@ -16,7 +16,11 @@ const ME: &str = "generic-garbage-collector";
 pub(in crate::sim) fn collect(context: &mut Context<'_>) -> Result<(), Problem> {
     let all = all_objects(context);
     let living: BTreeSet<&str> = all.iter().map(|(_, object)| json::uid(object)).collect();
-    let emptying: BTreeSet<&str> = all.iter().filter(|(_, object)| json::deleting(object) && has_finalizer(object, "foregroundDeletion")).map(|(_, object)| json::uid(object)).collect();
+    let emptying: BTreeSet<&str> = all
+        .iter()
+        .filter(|(_, object)| json::deleting(object) && has_finalizer(object, "foregroundDeletion"))
+        .map(|(_, object)| json::uid(object))
+        .collect();
     for (key, object) in &all {
         let owners = json::items(object, "/metadata/ownerReferences");
         if !owners.is_empty() && !json::deleting(object) {
@@ -60,7 +64,9 @@ fn judge(context: &mut Context<'_>, key: &Key, object: &Value, living: &BTreeSet
 
 /// Empties a namespace that is being deleted, then lets it go.
 pub(in crate::sim) fn empty(context: &mut Context<'_>, namespace: &str) -> Result<(), Problem> {
-    let Some(home) = context.api.get("namespaces", "", namespace).filter(|home| json::deleting(home)).map(|home| (**home).clone()) else { return Ok(()) };
+    let Some(home) = context.api.get("namespaces", "", namespace).filter(|home| json::deleting(home)).map(|home| (**home).clone()) else {
+        return Ok(());
+    };
     let inside: Vec<Key> = all_objects(context).into_iter().filter(|(key, _)| key.namespace == namespace).map(|(key, _)| key).collect();
     if inside.is_empty() {
         return without_finalizer(context, &home, "kubernetes");
@@ -75,15 +81,23 @@ pub(in crate::sim) fn empty(context: &mut Context<'_>, namespace: &str) -> Resul
 
 fn all_objects(context: &Context<'_>) -> Vec<(Key, Arc<Value>)> {
     let resources: BTreeSet<String> = context.api.kinds().all().map(|kind| kind.stored_as()).collect();
-    resources.iter().flat_map(|resource| context.api.store().list(resource, "")).map(|(key, object)| (key.clone(), object.clone())).collect()
+    resources
+        .iter()
+        .flat_map(|resource| context.api.store().list(resource, ""))
+        .map(|(key, object)| (key.clone(), object.clone()))
+        .collect()
 }
 
 fn dependents<'a>(all: &'a [(Key, Arc<Value>)], owner: &'a Value) -> impl Iterator<Item = &'a (Key, Arc<Value>)> {
-    all.iter().filter(|(_, object)| json::items(object, "/metadata/ownerReferences").iter().any(|reference| json::text(reference, "/uid") == json::uid(owner)))
+    all.iter().filter(|(_, object)| {
+        json::items(object, "/metadata/ownerReferences").iter().any(|reference| json::text(reference, "/uid") == json::uid(owner))
+    })
 }
 
 fn blocks(dependent: &Value, owner: &str) -> bool {
-    json::items(dependent, "/metadata/ownerReferences").iter().any(|reference| json::text(reference, "/uid") == owner && json::flag(reference, "/blockOwnerDeletion"))
+    json::items(dependent, "/metadata/ownerReferences")
+        .iter()
+        .any(|reference| json::text(reference, "/uid") == owner && json::flag(reference, "/blockOwnerDeletion"))
 }
 
 fn has_finalizer(object: &Value, finalizer: &str) -> bool {

@@ -192,7 +192,8 @@ impl Runtime {
     fn stop(&mut self, context: &mut Context<'_>, pod: &Value) -> Fate {
         let now = context.now;
         let grace = Duration::from_secs(u64::try_from(json::int(pod, "/metadata/deletionGracePeriodSeconds")).unwrap_or(0));
-        let pre_stop = Duration::from_secs(u64::try_from(json::int(pod, "/spec/containers/0/lifecycle/preStop/sleep/seconds")).unwrap_or(0));
+        let pre_stop =
+            Duration::from_secs(u64::try_from(json::int(pod, "/spec/containers/0/lifecycle/preStop/sleep/seconds")).unwrap_or(0));
         let (term, kill) = *self.stop.get_or_insert_with(|| {
             let noticed = after(now, context.seed.between(context.timing.kubelet));
             (after(noticed, pre_stop), after(noticed, grace))
@@ -247,7 +248,9 @@ impl Runtime {
         let start = (!self.bound || self.process.is_none()).then_some(self.next_start);
         let end = self.process.as_ref().and_then(Process::ends);
         let probe = self.process.as_ref().and(self.probe.due);
-        let stop = self.stop.map(|(term, kill)| if self.process.as_ref().is_some_and(|process| process.terminated.is_some()) { kill } else { term });
+        let stop = self
+            .stop
+            .map(|(term, kill)| if self.process.as_ref().is_some_and(|process| process.terminated.is_some()) { kill } else { term });
         start.into_iter().chain(end).chain(probe).chain(stop).filter(|at| *at > now).min()
     }
 
@@ -263,7 +266,13 @@ impl Runtime {
             status["podIP"] = self.address.clone().into();
             status["podIPs"] = json!([{ "ip": self.address }]);
         }
-        let flags = [("PodReadyToStartContainers", running || self.restarts > 0), ("Initialized", self.bound), ("Ready", self.ready), ("ContainersReady", self.ready), ("PodScheduled", self.bound)];
+        let flags = [
+            ("PodReadyToStartContainers", running || self.restarts > 0),
+            ("Initialized", self.bound),
+            ("Ready", self.ready),
+            ("ContainersReady", self.ready),
+            ("PodScheduled", self.bound),
+        ];
         let before = json::items(&status, "/conditions").to_vec();
         status["conditions"] = flags
             .iter()
@@ -277,7 +286,8 @@ impl Runtime {
             })
             .collect();
         if self.bound {
-            status["containerStatuses"] = json::items(pod, "/spec/containers").iter().map(|container| self.container(container, pod)).collect();
+            status["containerStatuses"] =
+                json::items(pod, "/spec/containers").iter().map(|container| self.container(container, pod)).collect();
         }
         status
     }
@@ -286,10 +296,14 @@ impl Runtime {
         let state = match &self.process {
             Some(process) => json!({ "running": { "startedAt": seconds(process.started) } }),
             None if is_missing(pod) => json!({ "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } }),
-            None if self.restarts > 0 => json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off restarting failed container" } }),
+            None if self.restarts > 0 => {
+                json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off restarting failed container" } })
+            }
             None => json!({ "waiting": { "reason": "ContainerCreating" } }),
         };
-        let last = self.crashed.map_or_else(|| json!({}), |at| json!({ "terminated": { "exitCode": 1, "reason": "Error", "finishedAt": seconds(at) } }));
+        let last = self
+            .crashed
+            .map_or_else(|| json!({}), |at| json!({ "terminated": { "exitCode": 1, "reason": "Error", "finishedAt": seconds(at) } }));
         json!({
             "name": container["name"], "image": container["image"], "imageID": "", "ready": self.ready, "restartCount": self.restarts_seen(),
             "started": self.process.is_some(), "state": state, "lastState": last,

@@ -208,7 +208,12 @@ impl Context<'_> {
 
     /// Replaces an object as it was read: 409 if it is no longer that.
     pub fn put(&mut self, controller: &str, object: Value, part: super::server::write::Part) -> Result<Value, Problem> {
-        let kind = self.api.kinds().named(json::text(&object, "/apiVersion"), json::text(&object, "/kind")).cloned().ok_or_else(Problem::no_such_path)?;
+        let kind = self
+            .api
+            .kinds()
+            .named(json::text(&object, "/apiVersion"), json::text(&object, "/kind"))
+            .cloned()
+            .ok_or_else(Problem::no_such_path)?;
         let key = super::server::store::Key::new(&kind.stored_as(), json::namespace(&object), json::name(&object));
         let mut call = self.call(controller);
         self.api.update(&mut call, &kind, &key, part, |_| Ok(object)).map(|stored| (*stored).clone())

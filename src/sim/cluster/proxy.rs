@@ -37,14 +37,23 @@ impl Proxy {
             self.tables.remove(id);
             return;
         };
-        let slices: Vec<&Value> =
-            context.api.list("endpointslices.discovery.k8s.io", &id.namespace).map(|slice| &**slice).filter(|slice| json::label(slice, SERVICE_NAME) == Some(&id.name)).collect();
+        let slices: Vec<&Value> = context
+            .api
+            .list("endpointslices.discovery.k8s.io", &id.namespace)
+            .map(|slice| &**slice)
+            .filter(|slice| json::label(slice, SERVICE_NAME) == Some(&id.name))
+            .collect();
         let table = self.tables.entry(id.clone()).or_default();
-        table.ports = json::items(service, "/spec/ports").iter().map(|port| (number(port, "/port"), endpoints(&slices, json::text(port, "/name")))).collect();
-        table.affinity = (json::text(service, "/spec/sessionAffinity") == "ClientIP")
-            .then(|| Duration::from_secs(u64::try_from(json::int(service, "/spec/sessionAffinityConfig/clientIP/timeoutSeconds")).unwrap_or(0)));
+        table.ports = json::items(service, "/spec/ports")
+            .iter()
+            .map(|port| (number(port, "/port"), endpoints(&slices, json::text(port, "/name"))))
+            .collect();
+        table.affinity = (json::text(service, "/spec/sessionAffinity") == "ClientIP").then(|| {
+            Duration::from_secs(u64::try_from(json::int(service, "/spec/sessionAffinityConfig/clientIP/timeoutSeconds")).unwrap_or(0))
+        });
         let Table { ports, affinity, clients } = table;
-        clients.retain(|(_, port), (endpoint, _)| affinity.is_some() && ports.get(port).is_some_and(|endpoints| endpoints.contains(endpoint)));
+        clients
+            .retain(|(_, port), (endpoint, _)| affinity.is_some() && ports.get(port).is_some_and(|endpoints| endpoints.contains(endpoint)));
     }
 
     /// The endpoint of a new connection; nothing where the connection is refused.
@@ -79,15 +88,27 @@ fn endpoints(slices: &[&Value], port: &str) -> Vec<Endpoint> {
         let mut found: Vec<Endpoint> = slices
             .iter()
             .flat_map(|slice| {
-                let port = json::items(slice, "/ports").iter().find(|known| json::text(known, "/name") == port).map_or(0, |port| number(port, "/port"));
+                let port = json::items(slice, "/ports")
+                    .iter()
+                    .find(|known| json::text(known, "/name") == port)
+                    .map_or(0, |port| number(port, "/port"));
                 json::items(slice, "/endpoints").iter().filter(|endpoint| usable(endpoint)).map(move |endpoint| (endpoint, port))
             })
-            .flat_map(|(endpoint, port)| json::items(endpoint, "/addresses").iter().filter_map(Value::as_str).map(move |address| Endpoint { address: address.into(), port }))
+            .flat_map(|(endpoint, port)| {
+                json::items(endpoint, "/addresses")
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(move |address| Endpoint { address: address.into(), port })
+            })
             .collect();
         found.sort();
         found.dedup();
         found
     };
     let ready = of(|endpoint| json::flag(endpoint, "/conditions/ready"));
-    if ready.is_empty() { of(|endpoint| json::flag(endpoint, "/conditions/serving") && json::flag(endpoint, "/conditions/terminating")) } else { ready }
+    if ready.is_empty() {
+        of(|endpoint| json::flag(endpoint, "/conditions/serving") && json::flag(endpoint, "/conditions/terminating"))
+    } else {
+        ready
+    }
 }

@@ -50,7 +50,11 @@ fn claim(context: &mut Context<'_>, set: &Value) -> Result<Vec<Value>, Problem> 
         match json::controller(&pod).map(|owner| json::text(owner, "/uid") == uid) {
             Some(true) if matches => own.push(pod),
             Some(true) if is_active(&pod) && !json::deleting(set) => {
-                let others: Vec<Value> = json::items(&pod, "/metadata/ownerReferences").iter().filter(|owner| json::text(owner, "/uid") != uid).cloned().collect();
+                let others: Vec<Value> = json::items(&pod, "/metadata/ownerReferences")
+                    .iter()
+                    .filter(|owner| json::text(owner, "/uid") != uid)
+                    .cloned()
+                    .collect();
                 json::set(&mut pod, "/metadata/ownerReferences", others);
                 context.put(ME, pod, Part::Whole)?;
             }
@@ -105,7 +109,8 @@ fn ranked(active: &[Value]) -> Vec<&Value> {
             _ => 2,
         };
         let cost: i64 = json::annotation(pod, "controller.kubernetes.io/pod-deletion-cost").and_then(|cost| cost.parse().ok()).unwrap_or(0);
-        let since = json::condition(pod, "Ready").filter(|_| ready).map(|condition| json::text(condition, "/lastTransitionTime").to_owned());
+        let since =
+            json::condition(pod, "Ready").filter(|_| ready).map(|condition| json::text(condition, "/lastTransitionTime").to_owned());
         let restarts = json::items(pod, "/status/containerStatuses").iter().map(|container| json::int(container, "/restartCount")).max();
         (
             !json::text(pod, "/spec/nodeName").is_empty(),

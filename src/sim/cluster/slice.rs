@@ -16,17 +16,29 @@ pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(in crate::sim) fn sync(context: &mut Context<'_>, id: &Id) -> Result<(), Problem> {
     let Some(service) = context.api.get("services", &id.namespace, &id.name).cloned() else { return Ok(()) };
     // A Service without a selector has its slices from somebody else.
-    let Some(selector) = json::fields(&service, "/spec/selector").filter(|selector| !selector.is_empty()).map(Labels::of_map) else { return Ok(()) };
+    let Some(selector) = json::fields(&service, "/spec/selector").filter(|selector| !selector.is_empty()).map(Labels::of_map) else {
+        return Ok(());
+    };
     if json::deleting(&service) {
         return Ok(());
     }
-    let pods: Vec<&Value> = context.api.list("pods", &id.namespace).map(|pod| &**pod).filter(|pod| selector.matches(pod) && has_address(pod)).collect();
+    let pods: Vec<&Value> =
+        context.api.list("pods", &id.namespace).map(|pod| &**pod).filter(|pod| selector.matches(pod) && has_address(pod)).collect();
     let endpoints: Vec<Value> = pods.iter().map(|pod| endpoint(&service, pod)).collect();
     let ports = ports(&service, pods.first().copied());
-    let mut slices: Vec<Value> = context.api.list("endpointslices.discovery.k8s.io", &id.namespace).filter(|slice| is_ours(slice, &service)).map(|slice| (**slice).clone()).collect();
+    let mut slices: Vec<Value> = context
+        .api
+        .list("endpointslices.discovery.k8s.io", &id.namespace)
+        .filter(|slice| is_ours(slice, &service))
+        .map(|slice| (**slice).clone())
+        .collect();
     for surplus in slices.drain(slices.len().min(1)..) {
         let mut call = context.call(ME);
-        context.api.delete(&mut call, &Key::new("endpointslices.discovery.k8s.io", &id.namespace, json::name(&surplus)), &DeleteOptions::default())?;
+        context.api.delete(
+            &mut call,
+            &Key::new("endpointslices.discovery.k8s.io", &id.namespace, json::name(&surplus)),
+            &DeleteOptions::default(),
+        )?;
     }
     if let Some(mut slice) = slices.pop() {
         slice["endpoints"] = endpoints.into();
@@ -46,7 +58,9 @@ pub(in crate::sim) fn sync(context: &mut Context<'_>, id: &Id) -> Result<(), Pro
 }
 
 fn is_ours(slice: &Value, service: &Value) -> bool {
-    json::controller_uid(slice) == json::uid(service) && json::label(slice, SERVICE_NAME) == Some(json::name(service)) && !json::deleting(slice)
+    json::controller_uid(slice) == json::uid(service)
+        && json::label(slice, SERVICE_NAME) == Some(json::name(service))
+        && !json::deleting(slice)
 }
 
 fn has_address(pod: &Value) -> bool {
@@ -68,7 +82,11 @@ fn endpoint(service: &Value, pod: &Value) -> Value {
 fn ports(service: &Value, pod: Option<&Value>) -> Value {
     let named = |name: &str| {
         let containers = pod.map(|pod| json::items(pod, "/spec/containers")).unwrap_or_default();
-        containers.iter().flat_map(|container| json::items(container, "/ports")).find(|port| json::text(port, "/name") == name).map(|port| json::int(port, "/containerPort"))
+        containers
+            .iter()
+            .flat_map(|container| json::items(container, "/ports"))
+            .find(|port| json::text(port, "/name") == name)
+            .map(|port| json::int(port, "/containerPort"))
     };
     json::items(service, "/spec/ports")
         .iter()

@@ -65,7 +65,8 @@ pub(in crate::sim) fn wake(api: &ApiServer, entry: &Entry, agenda: &mut Agenda, 
         "namespaces" if after.is_some_and(json::deleting) => plan(Task::Namespace(id.name)),
         _ => {}
     }
-    let owners = |object: Option<&Value>| object.map(|object| json::items(object, "/metadata/ownerReferences").to_vec()).unwrap_or_default();
+    let owners =
+        |object: Option<&Value>| object.map(|object| json::items(object, "/metadata/ownerReferences").to_vec()).unwrap_or_default();
     let newly_deleting = after.is_some_and(json::deleting) && !before.is_some_and(json::deleting);
     if after.is_none() || newly_deleting || owners(before) != owners(after) {
         plan(Task::Collect);

@@ -80,7 +80,11 @@ pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value
 pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Value) -> Result<(), Problem> {
     let installed = &server.admission;
     let user = review.call.user.as_str();
-    if review.kind.resource() != "deployments.apps" || review.part != Part::Whole || user == installed.stepgate || user == DEPLOYMENT_CONTROLLER {
+    if review.kind.resource() != "deployments.apps"
+        || review.part != Part::Whole
+        || user == installed.stepgate
+        || user == DEPLOYMENT_CONTROLLER
+    {
         return Ok(());
     }
     let Some(old) = review.old else { return Ok(()) };

@@ -167,15 +167,17 @@ fn definition(object: &mut Value) {
     }
     json::default(object, "/spec/conversion/strategy", "None");
     let since = json::text(object, "/metadata/creationTimestamp").to_owned();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since })
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since });
     let conditions = json!([
         condition("NamesAccepted", "NoConflicts", "no conflicts found"),
         condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
     ]);
     json::set(object, "/status/conditions", conditions);
     json::set(object, "/status/acceptedNames", object["spec"]["names"].clone());
-    let stored: Vec<Value> = json::items(object, "/spec/versions").iter().filter(|version| json::flag(version, "/storage")).map(|version| version["name"].clone()).collect();
+    let stored: Vec<Value> = json::items(object, "/spec/versions")
+        .iter()
+        .filter(|version| json::flag(version, "/storage"))
+        .map(|version| version["name"].clone())
+        .collect();
     json::set(object, "/status/storedVersions", stored);
 }

@@ -79,12 +79,18 @@ impl ApiServer {
 
     /// Answers a request. Errors are answers too: a `metav1.Status` with its code.
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Reply {
-        self.serve(now, request).unwrap_or_else(|problem| Reply::Answer { code: problem.code, warnings: Vec::new(), body: problem.status() })
+        self.serve(now, request).unwrap_or_else(|problem| Reply::Answer {
+            code: problem.code,
+            warnings: Vec::new(),
+            body: problem.status(),
+        })
     }
 
     fn serve(&mut self, now: Timestamp, request: &Request) -> Result<Reply, Problem> {
         match request.path.as_str() {
-            "/version" => return Ok(Reply::ok(json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.3", "platform": "stepgate/sim" }))),
+            "/version" => {
+                return Ok(Reply::ok(json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.3", "platform": "stepgate/sim" })));
+            }
             "/healthz" | "/livez" | "/readyz" => return Ok(Reply::ok("ok".into())),
             _ => {}
         }

@@ -21,7 +21,8 @@ pub fn json_patch(current: &Value, patch: &Value) -> Result<Value, Problem> {
                     return Err(Problem::unprocessable(&format!("testing value {} failed", test.path)));
                 }
             }
-            _ => json_patch::patch(&mut next, std::slice::from_ref(&operation)).map_err(|error| Problem::unprocessable(&error.to_string()))?,
+            _ => json_patch::patch(&mut next, std::slice::from_ref(&operation))
+                .map_err(|error| Problem::unprocessable(&error.to_string()))?,
         }
     }
     Ok(next)

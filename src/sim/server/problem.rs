@@ -103,8 +103,10 @@ impl Problem {
 
     /// 422 by an admission policy that says no.
     pub fn denied(kind: &Kind, name: &str, policy: &str, why: &str) -> Self {
-        let message =
-            format!("{} {name:?} is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {why}", kind.resource());
+        let message = format!(
+            "{} {name:?} is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {why}",
+            kind.resource()
+        );
         Self::new(422, "Invalid", message).about(kind, name)
     }
 
@@ -135,7 +137,8 @@ impl Problem {
 
     /// 429, with a `Retry-After` of one second.
     pub fn too_many_requests() -> Self {
-        let mut problem = Self::new(429, "TooManyRequests", "the server has received too many requests and has asked us to try again later");
+        let mut problem =
+            Self::new(429, "TooManyRequests", "the server has received too many requests and has asked us to try again later");
         problem.details = json!({ "retryAfterSeconds": 1 });
         problem
     }
@@ -147,7 +150,11 @@ impl Problem {
 
     /// 504.
     pub fn timeout() -> Self {
-        Self::new(504, "Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request")
+        Self::new(
+            504,
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request",
+        )
     }
 
     /// The `metav1.Status`.

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    ApiServer, Reply,
-    event,
+    ApiServer, Reply, event,
     kinds::Kind,
     problem::Problem,
     request::{Request, Target},
@@ -106,9 +105,8 @@ impl ApiServer {
             token => continued(token, &resource).ok_or_else(|| Problem::bad_request("continue key is not valid"))?,
         };
         let then = self.store.list_at(&resource, &target.namespace, version)?;
-        let mut rest = then.iter().filter(|(key, object)| {
-            start.as_ref().is_none_or(|start| *key > start) && view.selects(&target.kind, object)
-        });
+        let mut rest =
+            then.iter().filter(|(key, object)| start.as_ref().is_none_or(|start| *key > start) && view.selects(&target.kind, object));
         let page: Vec<_> = if limit == 0 { rest.by_ref().collect() } else { rest.by_ref().take(limit).collect() };
         let left = rest.count();
         let mut metadata = json!({ "resourceVersion": version.to_string() });
@@ -133,7 +131,8 @@ impl ApiServer {
         let view = View::of(target, request)?;
         let asked = request.param("resourceVersion");
         let initial = request.param("sendInitialEvents") == "true";
-        let timeout = request.param("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map_or(WATCH_TIMEOUT, Duration::from_secs);
+        let timeout =
+            request.param("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map_or(WATCH_TIMEOUT, Duration::from_secs);
         let mut watch = Watch {
             kind: target.kind.clone(),
             cursor: self.store.version(),

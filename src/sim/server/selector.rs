@@ -30,7 +30,12 @@ impl Labels {
     /// # Errors
     /// `BadRequest` for what has another form.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        split_outside_parentheses(text).into_iter().filter(|part| !part.trim().is_empty()).map(requirement).collect::<Result<_, _>>().map(Self)
+        split_outside_parentheses(text)
+            .into_iter()
+            .filter(|part| !part.trim().is_empty())
+            .map(requirement)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Exactly these labels.
@@ -149,9 +154,21 @@ const SELECTABLE: &[(&str, &[&str])] = &[
     (
         "events",
         &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion",
-            "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingController", "source", "type", "regarding.kind",
-            "regarding.namespace", "regarding.name", "regarding.uid",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingController",
+            "source",
+            "type",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
         ],
     ),
 ];
@@ -196,8 +213,17 @@ mod tests {
     fn every_operator_of_a_label_selector_is_understood() {
         let object = json!({"metadata": {"labels": {"app": "hello", "track": "canary"}}});
         for (selector, matches) in [
-            ("", true), ("app=hello", true), ("app==hello,track=canary", true), ("app!=hello", false), ("tier!=web", true), ("app", true),
-            ("tier", false), ("!tier", true), ("!app", false), ("track in (stable, canary)", true), ("track notin (stable,canary)", false),
+            ("", true),
+            ("app=hello", true),
+            ("app==hello,track=canary", true),
+            ("app!=hello", false),
+            ("tier!=web", true),
+            ("app", true),
+            ("tier", false),
+            ("!tier", true),
+            ("!app", false),
+            ("track in (stable, canary)", true),
+            ("track notin (stable,canary)", false),
             ("tier notin (web),app in (hello)", true),
         ] {
             assert_eq!(Labels::parse(selector).unwrap().matches(&object), matches, "{selector}");

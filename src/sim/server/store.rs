@@ -74,7 +74,9 @@ impl Store {
     pub fn list<'a>(&'a self, resource: &str, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let from = Key::new(resource, namespace, "");
         let resource = from.resource.clone();
-        self.objects.range(from..).take_while(move |(key, _)| key.resource == resource && (namespace.is_empty() || key.namespace == namespace))
+        self.objects
+            .range(from..)
+            .take_while(move |(key, _)| key.resource == resource && (namespace.is_empty() || key.namespace == namespace))
     }
 
     /// The same as it was at an earlier version.
@@ -82,7 +84,8 @@ impl Store {
     /// # Errors
     /// `Expired` when the log does not reach back so far.
     pub fn list_at(&self, resource: &str, namespace: &str, version: u64) -> Result<BTreeMap<Key, Arc<Value>>, Problem> {
-        let mut then: BTreeMap<Key, Arc<Value>> = self.list(resource, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
+        let mut then: BTreeMap<Key, Arc<Value>> =
+            self.list(resource, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
         if version < self.oldest() {
             return Err(Problem::expired(version, self.oldest()));
         }

@@ -84,7 +84,8 @@ fn list(field: &str, old: &[Value], new: &[Value]) -> Result<Vec<Value>, Problem
         return Ok(old.iter().chain(added).cloned().collect());
     }
     let Some(key) = merge_key(field, if new.is_empty() { old } else { new }) else { return Ok(new.to_vec()) };
-    let mut merged = if new.iter().any(|item| item.get("$patch").is_some_and(|word| word == "replace")) { Vec::new() } else { old.to_vec() };
+    let mut merged =
+        if new.iter().any(|item| item.get("$patch").is_some_and(|word| word == "replace")) { Vec::new() } else { old.to_vec() };
     for item in new {
         let directive = item.get("$patch").and_then(Value::as_str);
         if directive == Some("replace") {

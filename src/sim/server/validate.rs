@@ -56,7 +56,11 @@ fn metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
         }
     }
     if size > 256 << 10 {
-        causes.push(Cause { reason: "FieldValueTooLong", field: "metadata.annotations".into(), message: "Too long: may not be more than 262144 bytes".into() });
+        causes.push(Cause {
+            reason: "FieldValueTooLong",
+            field: "metadata.annotations".into(),
+            message: "Too long: may not be more than 262144 bytes".into(),
+        });
     }
     let owners = json::items(object, "/metadata/ownerReferences");
     for (at, owner) in owners.iter().enumerate() {
@@ -71,7 +75,11 @@ fn metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
     for finalizer in json::items(object, "/metadata/finalizers").iter().filter_map(Value::as_str) {
         if !finalizer.contains('/') && !matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes") {
-            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), "name is neither a standard finalizer name nor is it fully qualified"));
+            causes.push(Cause::invalid(
+                "metadata.finalizers",
+                &finalizer.into(),
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
         }
     }
     causes
@@ -144,7 +152,11 @@ fn immutable(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
         "deployments" | "replicasets" if changed("/spec/selector") => {
             causes.push(Cause::invalid("spec.selector", new.pointer("/spec/selector").unwrap_or(&Value::Null), "field is immutable"));
         }
-        "services" if changed("/spec/clusterIP") && json::text(old, "/spec/type") != "ExternalName" && json::text(new, "/spec/type") != "ExternalName" => {
+        "services"
+            if changed("/spec/clusterIP")
+                && json::text(old, "/spec/type") != "ExternalName"
+                && json::text(new, "/spec/type") != "ExternalName" =>
+        {
             causes.push(Cause::invalid("spec.clusterIPs[0]", &json::text(new, "/spec/clusterIP").into(), "may not change once set"));
         }
         "pods" => {
@@ -163,7 +175,10 @@ fn immutable(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
                 spec
             };
             if frozen(old) != frozen(new) {
-                causes.push(Cause::forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`, `spec.tolerations` and a few more"));
+                causes.push(Cause::forbidden(
+                    "spec",
+                    "pod updates may not change fields other than `spec.containers[*].image`, `spec.tolerations` and a few more",
+                ));
             }
         }
         "leases" | "endpointslices" if changed("/addressType") => {

@@ -5,13 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    ApiServer,
-    kinds::Kind,
-    problem::Problem,
-    read::View,
-    store::Entry,
-};
+use super::{ApiServer, kinds::Kind, problem::Problem, read::View, store::Entry};
 use crate::sim::{clock::after, json};
 
 /// Time between two bookmarks of a quiet watch.

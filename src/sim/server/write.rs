@@ -20,7 +20,10 @@ use super::{
     store::Key,
     validate,
 };
-use crate::sim::{clock::{after, seconds}, json};
+use crate::sim::{
+    clock::{after, seconds},
+    json,
+};
 
 /// Who writes, and how.
 #[derive(Clone, Debug)]
@@ -66,7 +69,9 @@ pub struct DeleteOptions {
 impl DeleteOptions {
     fn parse(request: &Request) -> Result<Self, Problem> {
         let body = if request.body.is_empty() { Value::Null } else { request.json()? };
-        let either = |path: &str, param: &str| Some(json::text(&body, path)).filter(|text| !text.is_empty()).unwrap_or(request.param(param)).to_owned();
+        let either = |path: &str, param: &str| {
+            Some(json::text(&body, path)).filter(|text| !text.is_empty()).unwrap_or(request.param(param)).to_owned()
+        };
         Ok(Self {
             uid: json::text(&body, "/preconditions/uid").into(),
             resource_version: json::text(&body, "/preconditions/resourceVersion").into(),
@@ -78,7 +83,8 @@ impl DeleteOptions {
 
 impl ApiServer {
     pub(super) fn write(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
-        let dry_run = request.dry_run() || (request.method == "DELETE" && request.json().is_ok_and(|body| !json::items(&body, "/dryRun").is_empty()));
+        let dry_run =
+            request.dry_run() || (request.method == "DELETE" && request.json().is_ok_and(|body| !json::items(&body, "/dryRun").is_empty()));
         let mut call = Call { dry_run, ..Call::new(now, &request.user) };
         let kind = &target.kind;
         let part = match target.subresource.as_str() {
@@ -130,7 +136,13 @@ impl ApiServer {
         self.create_at(call, &kind, &namespace, object)
     }
 
-    pub(super) fn create_at(&mut self, call: &mut Call, kind: &Arc<Kind>, namespace: &str, mut object: Value) -> Result<Arc<Value>, Problem> {
+    pub(super) fn create_at(
+        &mut self,
+        call: &mut Call,
+        kind: &Arc<Kind>,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Problem> {
         if !json::namespace(&object).is_empty() && json::namespace(&object) != namespace {
             return Err(Problem::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         }
@@ -223,7 +235,10 @@ impl ApiServer {
         if next == *current {
             return Ok(current);
         }
-        if json::deleting(&next) && json::items(&next, "/metadata/finalizers").is_empty() && json::int(&next, "/metadata/deletionGracePeriodSeconds") == 0 {
+        if json::deleting(&next)
+            && json::items(&next, "/metadata/finalizers").is_empty()
+            && json::int(&next, "/metadata/deletionGracePeriodSeconds") == 0
+        {
             if !call.dry_run {
                 self.remove(call, kind, key.clone());
             }
@@ -257,7 +272,8 @@ impl ApiServer {
     fn remove(&mut self, call: &Call, kind: &Kind, key: Key) {
         if kind.plural == "customresourcedefinitions" {
             let definition = self.store.get(&key).cloned().unwrap_or_default();
-            let (group, plural) = (json::text(&definition, "/spec/group").to_owned(), json::text(&definition, "/spec/names/plural").to_owned());
+            let (group, plural) =
+                (json::text(&definition, "/spec/group").to_owned(), json::text(&definition, "/spec/names/plural").to_owned());
             let theirs: Vec<Key> = self.store.list(&key.name, "").map(|(key, _)| key.clone()).collect();
             for key in theirs {
                 self.store.commit(call.now, &call.user, key, None);
@@ -278,7 +294,11 @@ impl ApiServer {
             let found = json::text(&current, &format!("/metadata/{field}"));
             if !asked.is_empty() && asked != found {
                 let field = if field == "uid" { "UID" } else { "ResourceVersion" };
-                return Err(Problem::conflict(&kind, &key.name, &format!("Precondition failed: {field} in precondition: {asked}, {field} in object meta: {found}")));
+                return Err(Problem::conflict(
+                    &kind,
+                    &key.name,
+                    &format!("Precondition failed: {field} in precondition: {asked}, {field} in object meta: {found}"),
+                ));
             }
         }
         let mut next = (*current).clone();
@@ -289,7 +309,8 @@ impl ApiServer {
             _ => None,
         };
         let mut finalizers = json::items(&next, "/metadata/finalizers").to_vec();
-        if let Some(finalizer) = finalizer.filter(|finalizer| !json::deleting(&next) && !finalizers.iter().any(|known| known == finalizer)) {
+        if let Some(finalizer) = finalizer.filter(|finalizer| !json::deleting(&next) && !finalizers.iter().any(|known| known == finalizer))
+        {
             finalizers.push(finalizer.into());
             json::set(&mut next, "/metadata/finalizers", finalizers.clone());
         }
@@ -381,7 +402,17 @@ fn take_over(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
     } else if kind.status {
         json::copy(current, next, "/status");
     }
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion", "generateName"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+        "generateName",
+    ] {
         json::copy(current, next, &format!("/metadata/{field}"));
     }
     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
@@ -421,7 +452,9 @@ fn raise_generation(kind: &Kind, part: Part, current: &Value, next: &mut Value) 
 
 /// Seconds until the object may go: pods on a node are asked to stop first.
 fn grace(kind: &Kind, current: &Value, options: &DeleteOptions) -> i64 {
-    let running = kind.plural == "pods" && !json::text(current, "/spec/nodeName").is_empty() && !matches!(json::text(current, "/status/phase"), "Failed" | "Succeeded");
+    let running = kind.plural == "pods"
+        && !json::text(current, "/spec/nodeName").is_empty()
+        && !matches!(json::text(current, "/status/phase"), "Failed" | "Succeeded");
     if !running {
         return 0;
     }

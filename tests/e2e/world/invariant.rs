@@ -238,11 +238,12 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
     let next: &[Phase] = match from? {
         Pending => &[Healthy, Preparing],
         Healthy => &[Preparing, Pending],
-        Preparing => &[Progressing, RollingBack],
-        Progressing => &[Baking, RollingBack],
-        Baking => &[Promoting, RollingBack],
+        Preparing => &[Progressing, RollingBack, Pending],
+        // A bake that is over before its record is written is not written down.
+        Progressing => &[Baking, Promoting, RollingBack, Pending],
+        Baking => &[Promoting, RollingBack, Pending],
         Promoting => &[Healthy, RollingBack],
-        RollingBack => &[RolledBack, Preparing, Healthy],
+        RollingBack => &[RolledBack, Preparing, Healthy, Pending],
         RolledBack => &[Preparing, Healthy, Pending],
     };
     (from != Some(to) && !next.contains(&to)).then(|| format!("{from:?} -> {to:?}"))

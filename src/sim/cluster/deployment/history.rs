@@ -2,10 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, REVISION, REVISION_HISTORY, Set, Sets, set::{bare, same_template}};
+use super::{
+    DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, REVISION, REVISION_HISTORY, Set, Sets,
+    set::{bare, same_template},
+};
 use crate::{
     api::POD_TEMPLATE_HASH,
-    sim::{cluster::owner_reference, json, seed::hash, server::{problem::Problem, write::Part}},
+    sim::{
+        cluster::owner_reference,
+        json,
+        seed::hash,
+        server::{problem::Problem, write::Part},
+    },
 };
 
 /// Annotations of a Deployment that its `ReplicaSets` do not get.
@@ -127,7 +135,12 @@ impl Look<'_, '_> {
             set.annotate(REVISION, &revision.to_string());
             changed = true;
             if let Some(before) = before {
-                let mut history: Vec<String> = json::annotation(&set.0, REVISION_HISTORY).unwrap_or_default().split(',').filter(|text| !text.is_empty()).map(Into::into).collect();
+                let mut history: Vec<String> = json::annotation(&set.0, REVISION_HISTORY)
+                    .unwrap_or_default()
+                    .split(',')
+                    .filter(|text| !text.is_empty())
+                    .map(Into::into)
+                    .collect();
                 history.push(before);
                 while history.len() > 1 && history.join(",").len() > HISTORY_LIMIT {
                     history.remove(0);

@@ -83,14 +83,19 @@ impl Look<'_, '_> {
         let namespace = json::namespace(&self.deployment).to_owned();
         let uid = json::uid(&self.deployment).to_owned();
         let concerns = |set: &Value| json::controller(set).map_or_else(|| selector.matches(set), |owner| json::text(owner, "/uid") == uid);
-        let found: Vec<Value> = self.context.api.list("replicasets.apps", &namespace).filter(|set| concerns(set)).map(|set| (**set).clone()).collect();
+        let found: Vec<Value> =
+            self.context.api.list("replicasets.apps", &namespace).filter(|set| concerns(set)).map(|set| (**set).clone()).collect();
         let mut owned = Vec::new();
         for mut set in found {
             let matches = !selector.is_empty() && selector.matches(&set);
             match json::controller(&set).map(|owner| json::text(owner, "/uid") == uid) {
                 Some(true) if matches => owned.push(Set(set)),
                 Some(true) if !json::deleting(&self.deployment) => {
-                    let others: Vec<Value> = json::items(&set, "/metadata/ownerReferences").iter().filter(|owner| json::text(owner, "/uid") != uid).cloned().collect();
+                    let others: Vec<Value> = json::items(&set, "/metadata/ownerReferences")
+                        .iter()
+                        .filter(|owner| json::text(owner, "/uid") != uid)
+                        .cloned()
+                        .collect();
                     json::set(&mut set, "/metadata/ownerReferences", others);
                     self.context.put(ME, set, Part::Whole)?;
                 }
@@ -115,14 +120,19 @@ impl Look<'_, '_> {
     }
 
     fn clean_up(&mut self, old: &[Set]) -> Result<(), Problem> {
-        let Some(limit) = self.deployment.pointer("/spec/revisionHistoryLimit").and_then(Value::as_u64).filter(|limit| *limit != 2_147_483_647) else {
+        let Some(limit) =
+            self.deployment.pointer("/spec/revisionHistoryLimit").and_then(Value::as_u64).filter(|limit| *limit != 2_147_483_647)
+        else {
             return Ok(());
         };
         let mut alive: Vec<Set> = old.iter().filter(|set| !json::deleting(&set.0)).cloned().collect();
         let surplus = alive.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
         alive.sort_by_key(|set| (set.revision(), set.created().to_owned(), set.name().to_owned()));
         for set in alive.iter().take(surplus) {
-            if set.replicas() == 0 && set.status("replicas") == 0 && json::int(&set.0, "/metadata/generation") <= set.status("observedGeneration") {
+            if set.replicas() == 0
+                && set.status("replicas") == 0
+                && json::int(&set.0, "/metadata/generation") <= set.status("observedGeneration")
+            {
                 let mut call = self.context.call(ME);
                 let key = crate::sim::server::store::Key::new("replicasets.apps", json::namespace(&set.0), set.name());
                 match self.context.api.delete(&mut call, &key, &crate::sim::server::DeleteOptions::default()) {

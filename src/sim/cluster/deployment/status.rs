@@ -28,7 +28,9 @@ impl Look<'_, '_> {
 
     /// Says that it is paused, or resumed: the clock of the deadline starts anew.
     pub(super) fn check_paused_conditions(&mut self) -> Result<(), Problem> {
-        let reason = json::condition(&self.deployment, "Progressing").map(|condition| json::text(condition, "/reason").to_owned()).unwrap_or_default();
+        let reason = json::condition(&self.deployment, "Progressing")
+            .map(|condition| json::text(condition, "/reason").to_owned())
+            .unwrap_or_default();
         if !self.has_deadline() || reason == "ProgressDeadlineExceeded" {
             return Ok(());
         }
@@ -77,8 +79,14 @@ impl Look<'_, '_> {
             } else if self.is_progressing(&status) {
                 remove_condition(&mut status, "Progressing");
                 set_condition(&mut status, "Progressing", "True", "ReplicaSetUpdated", &format!("{subject} is progressing."), &now);
-                if let Some(since) = current.as_ref().filter(|condition| json::text(condition, "/status") == "True").map(|condition| condition["lastTransitionTime"].clone()) {
-                    for condition in status["conditions"].as_array_mut().into_iter().flatten().filter(|condition| condition["type"] == "Progressing") {
+                if let Some(since) = current
+                    .as_ref()
+                    .filter(|condition| json::text(condition, "/status") == "True")
+                    .map(|condition| condition["lastTransitionTime"].clone())
+                {
+                    for condition in
+                        status["conditions"].as_array_mut().into_iter().flatten().filter(|condition| condition["type"] == "Progressing")
+                    {
                         condition["lastTransitionTime"] = since.clone();
                     }
                 }
@@ -99,7 +107,14 @@ impl Look<'_, '_> {
     fn copy_failure(status: &mut Value, sets: &Sets, now: &str) {
         let failure = sets.new.iter().chain(&sets.old).find_map(|set| json::condition(&set.0, "ReplicaFailure"));
         match failure {
-            Some(failure) => set_condition(status, "ReplicaFailure", json::text(failure, "/status"), json::text(failure, "/reason"), json::text(failure, "/message"), now),
+            Some(failure) => set_condition(
+                status,
+                "ReplicaFailure",
+                json::text(failure, "/status"),
+                json::text(failure, "/reason"),
+                json::text(failure, "/message"),
+                now,
+            ),
             None => remove_condition(status, "ReplicaFailure"),
         }
     }
@@ -131,7 +146,14 @@ impl Look<'_, '_> {
         if available >= self.replicas() - self.max_unavailable() {
             set_condition(&mut status, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", &now);
         } else {
-            set_condition(&mut status, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", &now);
+            set_condition(
+                &mut status,
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+                &now,
+            );
         }
         status
     }
@@ -145,11 +167,16 @@ impl Look<'_, '_> {
     fn is_progressing(&self, new: &Value) -> bool {
         let old = &self.deployment["status"];
         let leftover = |status: &Value| json::int(status, "/replicas") - json::int(status, "/updatedReplicas");
-        leftover(new) < leftover(old) || ["/updatedReplicas", "/readyReplicas", "/availableReplicas"].iter().any(|count| json::int(new, count) > json::int(old, count))
+        leftover(new) < leftover(old)
+            || ["/updatedReplicas", "/readyReplicas", "/availableReplicas"]
+                .iter()
+                .any(|count| json::int(new, count) > json::int(old, count))
     }
 
     fn has_timed_out(&self, status: &Value) -> bool {
-        let Some(condition) = json::items(status, "/conditions").iter().find(|condition| condition["type"] == "Progressing") else { return false };
+        let Some(condition) = json::items(status, "/conditions").iter().find(|condition| condition["type"] == "Progressing") else {
+            return false;
+        };
         match json::text(condition, "/reason") {
             "NewReplicaSetAvailable" => false,
             "ProgressDeadlineExceeded" => true,
@@ -178,7 +205,9 @@ fn set_condition(status: &mut Value, kind: &str, state: &str, reason: &str, mess
     let since = current.filter(|_| same_state).map_or_else(|| now.into(), |condition| condition["lastTransitionTime"].clone());
     remove_condition(status, kind);
     let mut conditions = json::items(status, "/conditions").to_vec();
-    conditions.push(json!({ "type": kind, "status": state, "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": since }));
+    conditions.push(
+        json!({ "type": kind, "status": state, "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": since }),
+    );
     status["conditions"] = conditions.into();
 }
 

@@ -91,7 +91,9 @@ impl Lab {
 
     /// Uids of the pods of a version that are not terminating.
     fn pods(&self, version: &str) -> BTreeSet<String> {
-        let of_version = |pod: &&std::sync::Arc<Value>| json::text(pod, "/spec/containers/0/image") == format!("hello:{version}") && !json::deleting(pod);
+        let of_version = |pod: &&std::sync::Arc<Value>| {
+            json::text(pod, "/spec/containers/0/image") == format!("hello:{version}") && !json::deleting(pod)
+        };
         self.world.api.list("pods", "default").filter(of_version).map(|pod| json::uid(pod).to_owned()).collect()
     }
 
@@ -249,7 +251,10 @@ fn a_canary_deployment_with_the_same_selector_is_left_alone_by_its_neighbour() {
     lab.hello(&json!({"spec": {"replicas": 3}}));
     lab.run(20);
     assert_eq!((lab.pods("v1").len(), &lab.pods("v2")), (3, &canary));
-    assert_eq!(json::controller(&lab.set("hello-canary", "v2")).map(|owner| json::text(owner, "/name").to_owned()).as_deref(), Some("hello-canary"));
+    assert_eq!(
+        json::controller(&lab.set("hello-canary", "v2")).map(|owner| json::text(owner, "/name").to_owned()).as_deref(),
+        Some("hello-canary")
+    );
 }
 
 /// Design section 3, adoption, steps 2 to 4. Gives the pods of the canary before it.
@@ -341,7 +346,11 @@ fn with_the_twin_deleted_first_the_adopted_set_is_kept() {
     lab.pause_with("v2");
     let twin = lab.set("hello", "v2");
     let preconditions = json!({"uid": json::uid(&twin), "resourceVersion": json::text(&twin, "/metadata/resourceVersion")});
-    lab.send("DELETE", &format!("/apis/apps/v1/namespaces/default/replicasets/{}", json::name(&twin)), &json!({"preconditions": preconditions}));
+    lab.send(
+        "DELETE",
+        &format!("/apis/apps/v1/namespaces/default/replicasets/{}", json::name(&twin)),
+        &json!({"preconditions": preconditions}),
+    );
     lab.canary("v2", 2);
     let pods = adopt(&mut lab, 2);
     assert_eq!(lab.pods("v2"), pods);
