@@ -7,6 +7,11 @@
 //! cargo run --release --example faults -- --story held --point 123   one of those again, with everything that was written
 //! ```
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::enum_glob_use,
+    reason = "the stage has a clock and tasks, and a script reads better in short words"
+)]
 #![allow(clippy::expect_used, dead_code, reason = "the modules are those of the tests, which say so by failing")]
 
 use clap::Parser;

@@ -24,7 +24,7 @@ pub struct CrdsArgs {
 /// Writes the definitions where they were asked for, and returns what is to be printed.
 ///
 /// # Errors
-/// See [`document`] and [`write`].
+/// See [`document`] and [`write()`].
 pub fn run(args: &CrdsArgs) -> anyhow::Result<String> {
     let CrdsArgs { output } = args;
     let Some(dir) = output else { return stream() };

@@ -16,7 +16,7 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     let refused = matches!(draft.why, Why::Refused(_));
     let reason = format!("{phase:?}");
     // kstatus: a resource that is stalled says so; it is Ready all the same where clients are served as they should be.
-    one(draft, "Ready", at_rest && !refused, &reason, &why, snapshot, now);
+    one(draft, "Ready", at_rest && (!refused || phase == Phase::RolledBack), &reason, &why, snapshot, now);
     one(draft, "Reconciling", !at_rest && !stalled, &reason, &why, snapshot, now);
     one(draft, "Stalled", stalled, &reason, &why, snapshot, now);
     let refusal = draft.refusal.clone();

@@ -99,7 +99,7 @@ fn tell_flips(snapshot: &Snapshot, draft: &mut Draft) {
     }
     match accepted {
         (Some(true) | None, Some(false)) => {
-            draft.notice(Reason::NotAccepted, draft.refusal.as_ref().map(ToString::to_string).unwrap_or_default())
+            draft.notice(Reason::NotAccepted, draft.refusal.as_ref().map(ToString::to_string).unwrap_or_default());
         }
         (Some(false), Some(true)) => draft.notice(Reason::Accepted, "what was wrong has been put right"),
         _ => {}

@@ -7,6 +7,7 @@ use super::{
     draft::{Draft, Progress},
     release, rollback,
     traffic::open_all,
+    validate,
     view::View,
     why::Why,
 };
@@ -20,6 +21,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if draft.status.release.is_some() {
         return release::decide(view, draft);
     }
+    draft.refusal = validate::refusal(view, view.snapshot.policy.as_deref());
     let mut removing = false;
     for deployment in view.ours() {
         removing = true;

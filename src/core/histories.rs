@@ -127,7 +127,7 @@ fn come_to_rest(model: &mut Model) {
             let revision = model.hello().revision.clone();
             let id = format!("{}", model.now);
             model.edit_spec(|spec| {
-                spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() })
+                spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() });
             });
         }
         let rest = matches!(model.phase(), Phase::Healthy | Phase::RolledBack) && model.status().release.is_none();

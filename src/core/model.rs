@@ -276,7 +276,7 @@ impl Model {
                 self.create_deployment(name, replicas, &body["spec"]["template"], body["spec"]["strategy"].clone(), labels);
             }
             Action::ScaleCanary { deployment, replicas } | Action::ScaleDeployment { deployment, replicas } => {
-                self.edit(&deployment.name, |deployment| deployment.replicas = *replicas)
+                self.edit(&deployment.name, |deployment| deployment.replicas = *replicas);
             }
             Action::ScaleReplicaSet { replica_set, replicas } => self.set(&replica_set.uid).replicas = *replicas,
             Action::DeleteReplicaSet { replica_set } => self.sets.retain(|set| set.uid != replica_set.uid),
@@ -291,7 +291,7 @@ impl Model {
                 deployment.labels.insert(HANDOVER.into(), label.clone());
             }),
             Action::OpenSurge { deployment } => {
-                self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%"))
+                self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%"));
             }
             Action::AdoptReplicaSet { replica_set, owner, .. } => self.set(&replica_set.uid).owner = Some(owner.uid.clone()),
             Action::EndHandover { deployment, max_surge, paused } => self.edit(&deployment.name, |deployment| {

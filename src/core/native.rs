@@ -71,10 +71,12 @@ pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -
     Catch::Caught
 }
 
-/// Ready pods of the live side without which it is too late: as many as there are, of both versions, up to the Deployment's size.
+/// Ready pods of the live side without which it is too late: the Deployment's size less what its owner lets a roll-out take away
+/// (`maxUnavailable`), or all that there are.
 pub fn enough(view: &View<'_>, live: &Side<'_>) -> i32 {
     let native = rolled(view).map_or(0, |native| native.ready_count());
-    view.hello.replicas.min(live.ready_count() + native)
+    let tolerated = view.hello.replicas - view.hello.max_unavailable();
+    tolerated.min(live.ready_count() + native).max(1)
 }
 
 /// Too late: the roll-out is left to the Deployment, as it would be without Stepgate.

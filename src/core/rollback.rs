@@ -142,7 +142,8 @@ fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Sid
     if confirmed_at.is_none() && !services.is_empty() {
         return draft.wait(Why::Confirming { weight: 0, services });
     }
-    draft.status.traffic = Some(Traffic { desired: 0, routed: Some(0) });
+    // Without a Service there is nothing to be seen.
+    draft.status.traffic = Some(Traffic { desired: 0, routed: (!view.services().is_empty()).then_some(0) });
     let confirmed_at = confirmed_at.unwrap_or(view.now);
     if let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut()) {
         rollback.confirmed_at = Some(confirmed_at);

@@ -100,6 +100,18 @@ impl DeploymentFacts {
         self.strategy.pointer("/rollingUpdate/maxSurge")
     }
 
+    /// Pods that a roll-out may take away at a time; 0 where the strategy does not say so, and a share is rounded down, as Kubernetes does.
+    pub fn max_unavailable(&self) -> i32 {
+        let number = match self.strategy.pointer("/rollingUpdate/maxUnavailable") {
+            Some(Value::Number(pods)) => pods.as_i64(),
+            Some(Value::String(share)) => {
+                share.strip_suffix('%').and_then(|share| share.parse::<i64>().ok()).map(|share| i64::from(self.replicas) * share / 100)
+            }
+            _ => None,
+        };
+        number.and_then(|pods| i32::try_from(pods).ok()).unwrap_or_default()
+    }
+
     /// Whether a roll-out is complete: seen, and every pod new and available.
     pub fn is_complete(&self) -> bool {
         let status = &self.status;

@@ -125,7 +125,7 @@ impl Sim {
         let header =
             |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
         let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);
-        request.content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+        header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().clone_into(&mut request.content_type);
         request.accept = header(header::ACCEPT);
         request.body = body.to_vec();
         self.ask(&request, line).await

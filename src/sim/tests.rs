@@ -219,7 +219,8 @@ async fn a_store_fed_by_a_bad_line_ends_in_the_state_of_the_cluster() {
         .iter()
         .map(|pod| (pod.name_any(), pod.resource_version()))
         .collect();
-    (seen.sort(), there.sort());
+    seen.sort();
+    there.sort();
     assert_eq!(seen, there);
     reader.abort();
 }

@@ -276,7 +276,7 @@ impl<'a> Stage<'a> {
         let now = Instant::now();
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|(when, _)| *when <= now);
         self.later = later;
-        for (_, what) in Vec::<(Instant, Later)>::from(due) {
+        for (_, what) in due {
             self.note(format!("{what:?}").split('{').next().unwrap_or_default());
             match what {
                 Later::Thaw(line) => line.thaw(),
@@ -303,7 +303,7 @@ impl<'a> Stage<'a> {
         let writes = line.writes();
         let (due, mishaps) = std::mem::take(&mut self.mishaps).into_iter().partition(|(number, _)| *number <= writes);
         self.mishaps = mishaps;
-        for (_, mishap) in Vec::<(u64, Mishap)>::from(due) {
+        for (_, mishap) in due {
             self.note(format!("{mishap:?}"));
             self.mishap(mishap, &line);
         }

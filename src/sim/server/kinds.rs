@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::schema::Schema;
-
 /// What makes `metadata.generation` rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
@@ -41,8 +39,8 @@ pub struct Kind {
     pub generation: Generation,
     /// Whether an update without `resourceVersion` is taken.
     pub unconditional_update: bool,
-    /// Schema and columns of a kind that a definition added.
-    pub custom: Option<Arc<Schema>>,
+    /// Whether a definition added it.
+    pub custom: bool,
 }
 
 impl Kind {
@@ -131,7 +129,7 @@ impl Kinds {
                     () => Generation::Never,
                 },
                 unconditional_update: !has("conditional"),
-                custom: None,
+                custom: false,
             });
         }
         kinds

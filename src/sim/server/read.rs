@@ -60,7 +60,7 @@ impl View {
     pub(super) fn render(&self, kind: &Kind, object: &Value) -> Value {
         let object = present(kind, object);
         if self.table {
-            table::of_one(kind, &object)
+            table::of_one(&object)
         } else if self.partial {
             json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] })
         } else {
@@ -116,7 +116,7 @@ impl ApiServer {
         }
         if view.table {
             let objects: Vec<Value> = page.iter().map(|(_, object)| present(&target.kind, object)).collect();
-            return Ok(table::of_list(&target.kind, &objects, metadata));
+            return Ok(table::of_list(&objects, &metadata));
         }
         let items: Vec<Value> = page.iter().map(|(_, object)| view.render(&target.kind, object)).collect();
         let (api_version, kind) = if view.partial {

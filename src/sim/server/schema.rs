@@ -1,34 +1,10 @@
-//! Kinds that definitions add: their schema, completed, pruned and checked.
-
-use std::sync::Arc;
+//! Kinds that definitions add. Their objects are stored as they are sent: what their schema and rules refuse is held to the real API server,
+//! in `tests/api`.
 
 use serde_json::Value;
 
-use super::{
-    kinds::{Generation, Kind, Kinds, Scale},
-    problem::Problem,
-};
+use super::kinds::{Generation, Kind, Kinds, Scale};
 use crate::sim::json;
-
-/// What a definition says about one version of its kind.
-#[derive(Clone, Debug, Default)]
-pub struct Schema {
-    /// `openAPIV3Schema`.
-    pub open_api: Value,
-    /// `additionalPrinterColumns`.
-    pub columns: Vec<Value>,
-}
-
-impl Schema {
-    /// Prunes, defaults and validates an object.
-    ///
-    /// # Errors
-    /// `Invalid` with one cause per violation.
-    pub(super) fn complete(&self, _kind: &Arc<Kind>, _old: Option<&Value>, object: &mut Value) -> Result<(), Problem> {
-        json::drop_nulls(object);
-        Ok(())
-    }
-}
 
 /// Makes the kinds of a definition known.
 pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
@@ -52,10 +28,7 @@ pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
             scale,
             generation: Generation::Content,
             unconditional_update: true,
-            custom: Some(Arc::new(Schema {
-                open_api: version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default(),
-                columns: json::items(version, "/additionalPrinterColumns").to_vec(),
-            })),
+            custom: true,
         });
     }
 }

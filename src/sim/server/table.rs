@@ -1,18 +1,17 @@
-//! Objects as the rows that `kubectl get` prints.
+//! Objects as the rows that `kubectl get` prints: name and age.
 
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
 use crate::sim::json;
 
 /// One object as a Table.
-pub fn of_one(kind: &Kind, object: &Value) -> Value {
+pub fn of_one(object: &Value) -> Value {
     let version = json::text(object, "/metadata/resourceVersion");
-    of_list(kind, std::slice::from_ref(object), json!({ "resourceVersion": version }))
+    of_list(std::slice::from_ref(object), &json!({ "resourceVersion": version }))
 }
 
 /// Objects as a Table.
-pub fn of_list(_kind: &Kind, objects: &[Value], metadata: Value) -> Value {
+pub fn of_list(objects: &[Value], metadata: &Value) -> Value {
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {

@@ -176,7 +176,7 @@ impl ApiServer {
         if kind.is_core_event() {
             object = event::from_core(&object);
         }
-        self.complete(kind, None, &mut object)?;
+        self.complete(kind, None, &mut object);
         admission::mutate(self, &Review { call, kind, part: Part::Whole, old: None }, &mut object);
         validate::create(kind, &object)?;
         let key = Key::new(&kind.stored_as(), namespace, json::name(&object));
@@ -220,12 +220,12 @@ impl ApiServer {
             _ => change(&current)?,
         };
         check_preconditions(kind, &current, &next)?;
-        if kind.custom.is_some() && json::text(&next, "/metadata/resourceVersion").is_empty() {
+        if kind.custom && json::text(&next, "/metadata/resourceVersion").is_empty() {
             let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             return Err(Problem::invalid(kind, &key.name, &[cause]));
         }
         take_over(kind, part, &current, &mut next);
-        self.complete(kind, Some(&current), &mut next)?;
+        self.complete(kind, Some(&current), &mut next);
         admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next);
         if part != Part::Status {
             validate::update(kind, &current, &next)?;
@@ -247,15 +247,15 @@ impl ApiServer {
         Ok(self.commit(call, kind, key.clone(), next))
     }
 
-    /// Defaults, and what the kind's schema says.
-    fn complete(&self, kind: &Arc<Kind>, old: Option<&Value>, object: &mut Value) -> Result<(), Problem> {
+    /// Defaults.
+    fn complete(&self, kind: &Arc<Kind>, old: Option<&Value>, object: &mut Value) {
         json::set(object, "/apiVersion", if kind.is_core_event() { "events.k8s.io/v1".into() } else { kind.api_version() });
         json::set(object, "/kind", kind.kind.clone());
-        if let Some(schema) = &kind.custom {
-            return schema.complete(kind, old, object);
+        if kind.custom {
+            json::drop_nulls(object);
+        } else {
+            defaults::complete(self, kind, old, object);
         }
-        defaults::complete(self, kind, old, object);
-        Ok(())
     }
 
     fn commit(&mut self, call: &Call, kind: &Arc<Kind>, key: Key, object: Value) -> Arc<Value> {
@@ -343,7 +343,7 @@ impl ApiServer {
         let object = match request.content_type.as_str() {
             "application/json-patch+json" => self.update(call, kind, &key, part, |current| patch::json_patch(current, &body))?,
             "application/merge-patch+json" => self.update(call, kind, &key, part, |current| Ok(patch::merge(current, &body)))?,
-            "application/strategic-merge-patch+json" if kind.custom.is_none() => {
+            "application/strategic-merge-patch+json" if !kind.custom => {
                 self.update(call, kind, &key, part, |current| super::strategic::merge(current, &body))?
             }
             other => return Err(Problem::unsupported_media_type(other)),
@@ -394,7 +394,7 @@ fn take_over(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
     if part == Part::Status {
         let mut merged = current.clone();
         json::copy(next, &mut merged, "/status");
-        if kind.custom.is_none() {
+        if !kind.custom {
             // Built-in kinds let annotations pass here: the Deployment controller sets its revision so.
             json::copy(next, &mut merged, "/metadata/annotations");
         }
