@@ -24,10 +24,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use stepgate::{
-    api::{
-        Rollout, RolloutStatus,
-        status::{GateState, Phase},
-    },
+    api::{Rollout, RolloutStatus, status::Phase},
     sim::load::{self, KeepAlive, Load, Report},
 };
 
@@ -180,22 +177,14 @@ impl Story {
     }
 
     fn tell(&mut self, status: &RolloutStatus, report: Option<&Report>) {
-        let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
+        let Some(phase) = status.phase.map(|phase| format!("{phase:?}")) else { return };
         let weight = status.traffic.as_ref().map_or_else(|| "-".into(), |traffic| format!("{} %", traffic.desired));
-        let failing = status
-            .gates
-            .iter()
-            .filter(|gate| gate.state == GateState::Failing)
-            .map(|gate| gate.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let text = format!("{phase} {weight} {} {failing}", status.why);
+        let text = format!("{phase} {weight} {}", status.why);
         if text == self.told {
             return;
         }
-        let (measured, failed) =
-            report.map_or_else(|| (String::new(), String::new()), |report| (measured(report), format!("{} failed", report.failed().len())));
-        println!("{:6.1}s  {phase:<12} {weight:>5}  {:<90} {measured:<18} {failed}", self.started.elapsed().as_secs_f64(), status.why);
+        let seen = report.map_or_else(String::new, |report| format!("{}; {} failed", measured(report), report.failed().len()));
+        println!("{:6.1}s  {phase:<12} {weight:>5}  {seen:<27} {}", self.started.elapsed().as_secs_f64(), status.why);
         // Nobody to see it is no reason to end.
         let _ = std::io::stdout().flush();
         self.told = text;
