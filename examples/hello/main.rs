@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     net::SocketAddr,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -36,7 +37,17 @@ const HOLD: &str = "3s";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match play().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hello: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play() -> anyhow::Result<()> {
     let client = Client::try_default().await.context("no cluster: run examples/hello/run, which brings one up")?;
     let outcome = walk_through(&client).await;
     println!("\nremoving namespace {NAMESPACE}");
@@ -51,6 +62,7 @@ async fn walk_through(client: &Client) -> anyhow::Result<()> {
     let mut story = Story::new(Instant::now());
     follow(&rollouts, &mut story, None, |status| status.phase == Some(Phase::Healthy)).await?;
     let plan = load::Plan { rate: 200.0, keep_alive: KeepAlive { connections: 4, rate: 5.0 }, ..load::Plan::new(target) };
+    answers(target).await?;
     println!("\n200 requests a second from now on, each on a connection of its own\n");
     let mut load = Load::start(plan);
 
@@ -73,6 +85,16 @@ async fn walk_through(client: &Client) -> anyhow::Result<()> {
     let report = load.stop().await;
     summary(&report);
     ensure!(report.failed().is_empty(), "requests failed:\n{}", report.describe(&report.failed(), 10));
+    Ok(())
+}
+
+/// Waits until somebody listens at the Service's address: kube-proxy may take a second to hear of the first pods.
+async fn answers(target: SocketAddr) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while tokio::net::TcpStream::connect(target).await.is_err() {
+        ensure!(started.elapsed() < PATIENCE, "nobody listens at {target}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 
