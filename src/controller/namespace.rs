@@ -307,9 +307,7 @@ impl Namespace {
             }
             Message::Pod(change) => {
                 let labels: Vec<_> = change.facts().iter().map(|pod| pod.metadata.labels.clone().unwrap_or_default()).collect();
-                let known = &self.facts.pods;
-                let change =
-                    change.map(|pod| observe::pod(&pod, pod.metadata.name.as_deref().and_then(|name| known.get(name)).map(Arc::as_ref)));
+                let change = change.map(|pod| self.pod_facts(&pod));
                 change.store(&mut self.facts.pods);
                 let deployments: Vec<String> = self
                     .facts
@@ -383,7 +381,7 @@ impl Namespace {
 
     fn pod_facts(&self, pod: &Pod) -> PodFacts {
         let known = pod.metadata.name.as_deref().and_then(|name| self.facts.pods.get(name));
-        observe::pod(pod, known.map(Arc::as_ref))
+        observe::pod(pod, known.map(Arc::as_ref), self.context.clock.now())
     }
 
     /// Decides for one Rollout and sets off what follows.

@@ -186,8 +186,8 @@ pub fn replica_set(object: &DynamicObject) -> ReplicaSetFacts {
     }
 }
 
-/// A pod. `known` is what was known of it before: that it was ready once is not forgotten.
-pub fn pod(object: &Pod, known: Option<&PodFacts>) -> PodFacts {
+/// A pod, seen `now`. `known` is what was known of it before: that it was ready once is not forgotten, nor since when it is ending.
+pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
     let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
     let uid = object.uid().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
@@ -199,7 +199,9 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>) -> PodFacts {
     let started =
         containers.iter().filter_map(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref()).map(|time| time.0).max();
     let lost = !ready && started.is_some_and(|started| ready_since.is_some_and(|since| since > started));
-    let was_ready = ready || lost || known.is_some_and(|known| known.uid == uid && known.was_ready);
+    let known = known.filter(|known| known.uid == uid);
+    let was_ready = ready || lost || known.is_some_and(|known| known.was_ready);
+    let deleting_since = object.metadata.deletion_timestamp.as_ref().map(|_| known.and_then(|known| known.deleting_since).unwrap_or(now));
     let phase = status.phase.unwrap_or_default();
     let named = |port: &k8s_openapi::api::core::v1::ContainerPort| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?));
     PodFacts {
@@ -207,7 +209,7 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>) -> PodFacts {
         resource_version: version(object),
         labels: object.labels().clone(),
         owner: controller(object.owner_references()),
-        deleting: object.metadata.deletion_timestamp.is_some(),
+        deleting_since,
         finished: matches!(phase.as_str(), "Failed" | "Succeeded"),
         ready,
         ready_since,

@@ -174,6 +174,9 @@ fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Progress
 
 /// Selectors, labels, the Deployment and the emptied canary, in an order in which every crash in between is harmless.
 fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
+    if traffic::see_off(view, draft) == Progress::Waiting {
+        return draft.wait(Why::Adopting { stage: "letting everybody see that the old pods are ending" });
+    }
     let opened = traffic::open_all(view, draft);
     let same_template = view.hello.revision == release.revision;
     let held = same_template && view.hello.paused;

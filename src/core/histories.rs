@@ -92,8 +92,9 @@ fn happen(model: &mut Model, happening: &Happening) {
         }
         Recover => model.pods.iter_mut().for_each(|pod| pod.ready |= pod.was_ready),
         DeletePod(number) => {
+            let now = model.now;
             if let Some(pod) = model.pods.get_mut(*number) {
-                pod.deleting = true;
+                pod.deleting_since = Some(now);
             }
         }
         Restart(number) => {

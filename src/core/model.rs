@@ -44,6 +44,11 @@ pub struct Model {
     pods_read_at: Option<Timestamp>,
 }
 
+/// How long a pod takes to end.
+const GRACE: SignedDuration = SignedDuration::from_secs(1);
+/// How long the end of a pod may be unknown to those that make the endpoints.
+const UNSEEN: SignedDuration = SignedDuration::from_millis(400);
+
 /// How much of a decision is carried out before the controller dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
@@ -243,6 +248,12 @@ impl Model {
         let selected = |pin: &Pin| {
             self.pods.iter().filter(|pod| pod.serves() && subset(&pin.apply(&service.selector), &pod.labels)).collect::<Vec<_>>()
         };
+        let from = Pin::of(&service.selector);
+        if *to == Pin::Open && from != Pin::Open && selected(&from).len() >= usize::try_from(self.hello().replicas).unwrap_or(0) {
+            let unseen = |pod: &&PodFacts| pod.ready && pod.deleting_since.is_some_and(|since| self.now.duration_since(since) < UNSEEN);
+            let ending = self.pods.iter().filter(unseen).find(|pod| !subset(&from.apply(&service.selector), &pod.labels));
+            assert!(ending.is_none(), "{ending:?} is let in before its end can be known everywhere\n{}", self.trace.join("\n"));
+        }
         let rolling_back = self.recorded.release.as_ref().is_some_and(|release| release.rollback.is_some());
         let live = self.status().stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         if *to != Pin::Hash(live.clone()) {
@@ -391,12 +402,14 @@ impl Model {
     }
 
     fn pods_of_sets(&mut self) {
-        let sets = self.sets.clone();
+        let (sets, now) = (self.sets.clone(), self.now);
         for pod in &mut self.pods {
-            pod.deleting |= !sets.iter().any(|set| pod.owner.as_ref() == Some(&set.uid));
+            if !sets.iter().any(|set| pod.owner.as_ref() == Some(&set.uid)) {
+                pod.deleting_since.get_or_insert(now);
+            }
         }
         for set in &sets {
-            let alive = |pod: &PodFacts| pod.owner.as_ref() == Some(&set.uid) && !pod.deleting;
+            let alive = |pod: &PodFacts| pod.owner.as_ref() == Some(&set.uid) && !pod.deleting();
             let mut have = self.pods.iter().filter(|pod| alive(pod)).count();
             let want = usize::try_from(set.replicas).unwrap_or(0);
             while have < want {
@@ -405,7 +418,7 @@ impl Model {
                 have += 1;
             }
             for pod in self.pods.iter_mut().filter(|pod| alive(pod)).rev().take(have - want) {
-                pod.deleting = true;
+                pod.deleting_since = Some(now);
             }
             self.set(&set.uid).current = set.replicas;
         }
@@ -419,7 +432,7 @@ impl Model {
             uid: uid.clone(),
             labels: [("app".to_owned(), "hello".to_owned()), ("pod-template-hash".to_owned(), set.hash.clone())].into(),
             owner: Some(set.uid.clone()),
-            deleting: false,
+            deleting_since: None,
             finished: false,
             ready: false,
             ready_since: None,
@@ -436,7 +449,7 @@ impl Model {
     /// The kubelet: pods become ready, and what is deleted goes.
     pub fn kubelet(&mut self) {
         let now = self.now;
-        self.pods.retain(|pod| !pod.deleting);
+        self.pods.retain(|pod| pod.deleting_since.is_none_or(|since| now.duration_since(since) < GRACE));
         let broken: Vec<String> =
             self.sets.iter().filter(|set| set.images.iter().any(|image| self.broken.contains(image))).map(|set| set.uid.clone()).collect();
         for pod in self
@@ -510,14 +523,14 @@ impl Model {
     pub fn pods_of(&self, image: &str) -> Vec<&PodFacts> {
         let sets: Vec<&str> =
             self.sets.iter().filter(|set| set.images.iter().any(|known| known == image)).map(|set| set.uid.as_str()).collect();
-        self.pods.iter().filter(|pod| !pod.deleting && pod.owner.as_deref().is_some_and(|owner| sets.contains(&owner))).collect()
+        self.pods.iter().filter(|pod| !pod.deleting() && pod.owner.as_deref().is_some_and(|owner| sets.contains(&owner))).collect()
     }
 
     /// Design §8.5: at rest nothing of ours is left.
     pub fn assert_clean(&self) {
         let trace = || self.trace.join("\n");
         assert!(self.services.iter().all(|service| Pin::of(&service.selector) == Pin::Open), "a Service is pinned\n{}", trace());
-        assert!(self.pods.iter().all(|pod| pod.deleting || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
+        assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         assert!(self.deployments.len() == 1, "a canary is left\n{}", trace());
         let hello = self.hello();
         assert!(hello.labels.is_empty() && hello.max_surge() == Some(&json!("25%")), "{hello:?}\n{}", trace());

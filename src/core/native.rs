@@ -84,7 +84,7 @@ pub fn give_way(view: &View<'_>, draft: &mut Draft) -> Progress {
     if view.hello.paused {
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
-    traffic::open_all(view, draft);
+    traffic::open_at_once(view, draft);
     draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
 }
 

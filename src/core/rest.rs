@@ -12,7 +12,7 @@ use super::{
     request::Command,
     rollback,
     snapshot::{DeploymentFacts, ReplicaSetFacts},
-    traffic::open_all,
+    traffic::{open_all, see_off},
     validate,
     view::{Side, View},
     why::Why,
@@ -112,7 +112,7 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
     }
-    if view.ours().next().is_some() || !strangers_gone {
+    if view.ours().next().is_some() || !strangers_gone || see_off(view, draft) == Progress::Waiting {
         return draft.wait(Why::RemovingCanary { reason: "left over from an earlier release".into() });
     }
     let opened = open_all(view, draft);

@@ -203,7 +203,7 @@ pub fn lingering(view: &View<'_>) -> Option<String> {
         .pods
         .iter()
         .filter(|pod| {
-            !pod.deleting && !pod.finished && pod.labels.contains_key(POD_TEMPLATE_HASH) && view.hello.selector.matches(&pod.labels)
+            !pod.deleting() && !pod.finished && pod.labels.contains_key(POD_TEMPLATE_HASH) && view.hello.selector.matches(&pod.labels)
         })
         .find(|pod| pod.owner.as_deref().is_some_and(left_behind))
         .map(|pod| pod.name.clone())

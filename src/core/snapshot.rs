@@ -195,7 +195,8 @@ pub struct PodFacts {
     pub labels: Labels,
     /// uid of the controlling owner.
     pub owner: Option<String>,
-    pub deleting: bool,
+    /// When its deletion was first seen.
+    pub deleting_since: Option<Timestamp>,
     /// Failed or Succeeded: it will never serve again.
     pub finished: bool,
     /// The Ready condition, and since when it is what it is.
@@ -215,9 +216,14 @@ pub struct PodFacts {
 }
 
 impl PodFacts {
+    /// Whether it has been told to end.
+    pub fn deleting(&self) -> bool {
+        self.deleting_since.is_some()
+    }
+
     /// Whether it can take new connections.
     pub fn serves(&self) -> bool {
-        self.ready && !self.deleting && !self.finished
+        self.ready && !self.deleting() && !self.finished
     }
 
     /// Whether it has been ready for `min_ready_seconds`.

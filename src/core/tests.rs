@@ -112,8 +112,8 @@ fn a_canary_that_loses_its_readiness_goes_to_zero_in_the_same_decision() {
 #[test]
 fn a_deleted_canary_pod_is_no_failure_and_both_sides_serve_until_it_is_replaced() {
     let mut model = at_weight(4, 100);
-    let victim = model.pods_of("hello:v2")[0].uid.clone();
-    model.pods.iter_mut().filter(|pod| pod.uid == victim).for_each(|pod| pod.deleting = true);
+    let (victim, now) = (model.pods_of("hello:v2")[0].uid.clone(), model.now);
+    model.pods.iter_mut().filter(|pod| pod.uid == victim).for_each(|pod| pod.deleting_since = Some(now));
     model.endpoints();
     model.control(Crash::Never);
     assert!(model.services.iter().all(|service| Pin::of(&service.selector) == Pin::Open));

@@ -10,7 +10,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason, Rotation},
     canary,
-    draft::{Draft, Progress, elapsed},
+    draft::{Draft, Progress, after, elapsed},
     gate::min_ready,
     replicas::share,
     service_split::{Pin, Split, percent},
@@ -21,6 +21,9 @@ use super::{
 
 /// How old a direct read of the pods may be for clients to be sent to the canary on the strength of it.
 const FRESH: Span = Span::seconds(2);
+/// How long the deletion of a pod may take to reach the EndpointSlice controller, whose view of the pods trails that of the Services at
+/// times. A selector that is widened before gives clients to pods that are ending, and the controller looks again only a second later.
+const PARTING: Span = Span::millis(500);
 /// Clients of a headless Service learn addresses from DNS, which they may keep for its usual time to live.
 const HEADLESS_SETTLE: Span = Span::seconds(30);
 
@@ -129,10 +132,27 @@ pub fn move_services(draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) 
     }
 }
 
-/// Takes every Service to its owner's selector and the rotation label off every pod; waits while there was something to do.
+/// Waits before a Service is opened until it is known everywhere that the pods which its pin has kept out are ending.
+pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let pinned = view.services().into_iter().any(|service| Pin::of(&service.selector) != Pin::Open);
+    let last = view.snapshot.pods.iter().filter(|pod| view.hello.selector.matches(&pod.labels)).filter_map(|pod| pod.deleting_since).max();
+    let until = last.map(|last| after(last, PARTING)).filter(|until| pinned && *until > view.now);
+    until.map_or(Progress::Done, |until| {
+        draft.wake(until);
+        Progress::Waiting
+    })
+}
+
+/// Takes every Service to its owner's selector and the rotation label off every pod, once the pods that have ended are seen off; waits
+/// while there was something to do.
 pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
+    if see_off(view, draft) == Progress::Waiting { Progress::Waiting } else { open_at_once(view, draft) }
+}
+
+/// The same without looking at the pods: for when those that a Service is pinned to are not there to serve.
+pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
     let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != Pin::Open).collect();
-    let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting).collect();
+    let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
     if pinned.is_empty() && labelled.is_empty() {
         return Progress::Done;
     }
@@ -179,7 +199,7 @@ fn first<'a>(side: &Side<'a>, number: i32) -> Vec<&'a PodFacts> {
 /// least as many as both ends. Until that is done the weight is not what it should be.
 fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
     let missing = chosen.iter().filter(|pod| !pod.labels.contains_key(ROTATION));
-    let surplus = view.in_rotation().filter(|pod| !pod.deleting && chosen.iter().all(|kept| kept.uid != pod.uid));
+    let surplus = view.in_rotation().filter(|pod| !pod.deleting() && chosen.iter().all(|kept| kept.uid != pod.uid));
     let labels: Vec<Action> = missing
         .map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::In })
         .chain(surplus.map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }))
@@ -195,7 +215,7 @@ fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
 fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split) {
     if !matches!(split, Split::Rotation { .. }) {
         draft.actions.extend(
-            view.in_rotation().filter(|pod| !pod.deleting).map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }),
+            view.in_rotation().filter(|pod| !pod.deleting()).map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }),
         );
     }
 }
@@ -228,7 +248,7 @@ pub fn await_pods(view: &View<'_>, draft: &mut Draft, release: &Release, canary:
         && canary.ready_count() > canary.available_count(deployment.min_ready_seconds, view.now)
     {
         // Nothing changes in the cluster when a pod becomes available: look again once a second.
-        draft.wake(super::draft::after(view.now, Span::seconds(1)));
+        draft.wake(after(view.now, Span::seconds(1)));
     }
     let trouble = canary.pods.iter().find_map(|pod| pod.trouble.as_ref().map(|trouble| format!("pod {}: {trouble}", pod.name)));
     draft.wait(Why::CanaryPods { needed, trouble, until })

@@ -206,7 +206,7 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         .snapshot
         .pods
         .iter()
-        .filter(|pod| !pod.deleting && !pod.finished && subset(&owner, &pod.labels))
+        .filter(|pod| !pod.deleting() && !pod.finished && subset(&owner, &pod.labels))
         // A pod whose ReplicaSet has not been seen is not judged: the watches of both are not in step.
         .filter(|pod| {
             pod.owner.as_deref().is_none_or(|owner| view.snapshot.replica_sets.iter().any(|set| set.uid == owner) && !family(owner))

@@ -92,7 +92,7 @@ impl<'a> View<'a> {
             .pods
             .iter()
             .map(Arc::as_ref)
-            .filter(|pod| pod.owner.as_deref() == Some(&replica_set.uid) && !pod.deleting && !pod.finished)
+            .filter(|pod| pod.owner.as_deref() == Some(&replica_set.uid) && !pod.deleting() && !pod.finished)
             .collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         Side { replica_set, pods }
