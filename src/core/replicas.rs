@@ -1,9 +1,9 @@
 //! How many pods each side has.
 
-/// The full size of a release: that of its start, or the Deployment's now where that is larger, but at most twice the former, so that an
-/// autoscaler that runs away does not take the canary with it.
+/// The full size of a release: that of its start, or the Deployment's now where that is larger. Whoever takes over from a side of so many
+/// pods must have as many.
 pub fn full(at_start: i32, now: i32) -> i32 {
-    at_start.max(now).min(at_start.saturating_mul(2)).max(1)
+    at_start.max(now).max(1)
 }
 
 /// How many of `replicas` pods a share such as `75%` means, rounded up; all of them when it cannot be read.
@@ -17,8 +17,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_full_size_follows_the_deployment_up_to_twice_the_start() {
-        for (start, now, size) in [(4, 4, 4), (4, 2, 4), (4, 6, 6), (4, 100, 8), (1, 1, 1)] {
+    fn the_full_size_follows_the_deployment_up_and_not_down() {
+        for (start, now, size) in [(4, 4, 4), (4, 2, 4), (4, 6, 6), (4, 100, 100), (1, 1, 1)] {
             assert_eq!(full(start, now), size);
         }
     }

@@ -74,6 +74,29 @@ fn a_release_of_any_size_is_promoted_without_a_restart() {
 }
 
 #[test]
+fn a_deployment_that_is_scaled_in_mid_release_is_adopted_at_its_new_size() {
+    for weight in [25, 50, 75, 100] {
+        for size in [2, 3, 6, 11] {
+            let mut model = at_weight(4, weight);
+            model.scale(size);
+            request(&mut model, RequestAction::PromoteFull);
+            model.run(|model| model.status().step.as_ref().is_some_and(|at| at.weight == 100 && at.since.is_some()));
+            request(&mut model, RequestAction::Promote);
+            model.run_fast(|model| model.phase() == Phase::Promoting);
+            model.trace.clear();
+            model.run_to(Phase::Healthy);
+            model.settle();
+            assert_eq!(outcome(&model), Some(Outcome::Promoted));
+            assert_eq!(model.pods_of("hello:v2").len(), usize::try_from(size).unwrap_or(0), "{weight} % of 4, then {size}");
+            let scaled = model.trace.iter().filter(|line| line.contains("ScaleCanary")).count();
+            assert!(scaled <= 1, "{weight} % of 4, then {size}: scaled {scaled} times\n{}", model.trace.join("\n"));
+            assert!(model.notices.iter().all(|notice| !notice.contains("RollingInstead")), "{weight} % of 4, then {size}");
+            model.assert_clean();
+        }
+    }
+}
+
+#[test]
 fn deciding_again_on_an_unchanged_world_changes_nothing() {
     for weight in [25, 50, 75, 100] {
         let model = at_weight(4, weight);

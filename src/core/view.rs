@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{
     ROLLOUT_UID, ROTATION,
-    status::{Release, Version},
+    status::{Phase, Release, Version},
 };
 
 use super::{
@@ -139,7 +139,13 @@ impl<'a> View<'a> {
     }
 
     /// Full size of either side in this release.
+    ///
+    /// While an adoption is prepared it is the Deployment's, also where its owner has made that smaller since the start: with the floor
+    /// policy nobody else can have.
     pub fn full_size(&self) -> i32 {
+        if self.snapshot.status.phase == Some(Phase::Promoting) && self.snapshot.guarded == Some(true) {
+            return self.hello.replicas.max(1);
+        }
         replicas::full(self.release().map_or(self.hello.replicas, |release| release.size), self.hello.replicas)
     }
 

@@ -86,6 +86,21 @@ func TestFailAndHealthApplyAfterFailAfterOnly(t *testing.T) {
 	}
 }
 
+func TestTheFirstBadAnswerToAHealthCheckIsRemembered(t *testing.T) {
+	a := start(t)
+	a.get("/healthz")
+	if a.state()["bad_since"] != int64(0) {
+		t.Fatal("a good answer counts as bad")
+	}
+	a.post("health=500")
+	a.get("/healthz")
+	first := a.state()["bad_since"]
+	a.get("/healthz")
+	if first == int64(0) || a.state()["bad_since"] != first {
+		t.Fatal(first)
+	}
+}
+
 func TestAPodThatIsNeverReadyStaysSo(t *testing.T) {
 	a := start(t, "--ready=never")
 	if a.post("ready=true").Code != http.StatusBadRequest || a.get("/ready").Code != http.StatusServiceUnavailable {

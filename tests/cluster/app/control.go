@@ -31,6 +31,7 @@ func (a *app) set(w http.ResponseWriter, r *http.Request) {
 	}
 	if problem == "" {
 		a.settings = changed
+		a.badSince = time.Time{}
 		if timed {
 			a.arm(time.Now())
 		}
@@ -53,8 +54,12 @@ func (a *app) state() map[string]any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.settings
+	var badSince int64 // Unix milliseconds
+	if !a.badSince.IsZero() {
+		badSince = a.badSince.UnixMilli()
+	}
 	return map[string]any{
-		"pod": a.pod, "uptime": time.Since(a.started).String(), "draining": a.draining,
+		"bad_since": badSince, "pod": a.pod, "uptime": time.Since(a.started).String(), "draining": a.draining,
 		"requests": a.requests, "failed": a.failed, "in_flight": a.inFlight, "health_checks": a.probes,
 		"version": s.version, "ready": s.ready, "fail": s.fail, "fail_after": s.failAfter.String(), "health": s.health,
 		"redirect_to": s.redirectTo, "slow": s.slow.String(), "refuse": s.refuse, "crash_after": s.crashAfter.String(),

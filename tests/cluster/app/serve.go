@@ -27,6 +27,7 @@ type app struct {
 	failed   int
 	inFlight int
 	probes   int
+	badSince time.Time // first answer to a health check that was 400 or more since the last /set; zero: none
 }
 
 // view is what one request needs, taken at one moment.
@@ -150,6 +151,13 @@ func (a *app) healthz(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 	default:
 		status, _ := strconv.Atoi(health) // checked when set
+		if status >= http.StatusBadRequest {
+			a.count(func() {
+				if a.badSince.IsZero() {
+					a.badSince = time.Now()
+				}
+			})
+		}
 		answer(w, status, map[string]string{"health": health})
 	}
 }

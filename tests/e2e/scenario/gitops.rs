@@ -64,10 +64,18 @@ impl Scenario {
 
     /// `kubectl` in the scenario's namespace.
     pub async fn kubectl(&self, args: &[&str], input: &Value) -> String {
+        self.try_kubectl(args, input).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, where a refusal is part of the scenario.
+    ///
+    /// # Errors
+    /// What it printed, if it failed.
+    pub async fn try_kubectl(&self, args: &[&str], input: &Value) -> Result<String, String> {
         let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         let input = if input.is_null() { String::new() } else { input.to_string() };
         let run = move || cluster.kubectl(&namespace, &args.iter().map(String::as_str).collect::<Vec<_>>(), &input);
-        tokio::task::spawn_blocking(run).await.expect("kubectl does not panic").unwrap_or_else(|error| panic!("{error}"))
+        tokio::task::spawn_blocking(run).await.expect("kubectl does not panic")
     }
 }

@@ -10,6 +10,8 @@ pub struct Manifests {
     pub deployment: Value,
     pub service: Value,
     pub rollout: Value,
+    /// What the scenario has besides.
+    pub others: Vec<Value>,
 }
 
 /// Releases in seconds: the shape of the example's policy with shorter times.
@@ -31,7 +33,8 @@ fn quick_policy() -> Value {
 impl Manifests {
     /// The examples with a quick policy.
     pub fn quick() -> Self {
-        let mut manifests = Self { deployment: example("deployment"), service: example("service"), rollout: example("rollout") };
+        let mut manifests =
+            Self { deployment: example("deployment"), service: example("service"), rollout: example("rollout"), others: Vec::new() };
         manifests.rollout["spec"]["policy"] = quick_policy();
         manifests
     }
@@ -45,9 +48,12 @@ impl Manifests {
         self.container()["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     }
 
-    /// All three as one list.
+    /// All of them as one list.
     pub fn all(&self) -> Value {
-        list(&[&self.deployment, &self.service, &self.rollout])
+        let mut items = vec![&self.deployment, &self.service];
+        items.extend(&self.others);
+        items.push(&self.rollout);
+        list(&items)
     }
 
     /// What a `GitOps` tool applies again and again.

@@ -21,7 +21,7 @@ use crate::world::{Allowance, Timeline};
 pub use gitops::Style;
 pub use manifest::Manifests;
 pub use start::Plan;
-pub use verbs::Pods;
+pub use verbs::{Pods, has_image};
 
 /// How long anything may take that has no limit of its own.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +44,7 @@ pub struct Scenario {
     cluster: Cluster,
     controller: Controller,
     load: Option<Load>,
+    longest: Duration,
     report: Option<Report>,
     /// The versions whose bad answers are the scenario's own doing.
     bad: Vec<String>,
@@ -69,7 +70,31 @@ pub fn run<F: Future<Output = ()>>(name: &str, guard: Guard, scenario: impl FnOn
 /// Makes two tests of each scenario: with the admission policies (`guarded`) and without (`unguarded`).
 #[macro_export]
 macro_rules! scenarios {
-    ($($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
+    ($($scenarios:tt)*) => {
+        $crate::scenario_pairs! { cfg(all()), cfg(all()); $($scenarios)* }
+    };
+}
+
+/// The same, the one without the admission policies being left to `tests/soak`.
+#[macro_export]
+macro_rules! scenarios_unguarded_at_night {
+    ($($scenarios:tt)*) => {
+        $crate::scenario_pairs! { cfg(all()), ignore = "tests/soak runs it"; $($scenarios)* }
+    };
+}
+
+/// The same, both being left to `tests/soak`.
+#[macro_export]
+macro_rules! scenarios_at_night {
+    ($($scenarios:tt)*) => {
+        $crate::scenario_pairs! { ignore = "tests/soak runs it", ignore = "tests/soak runs it"; $($scenarios)* }
+    };
+}
+
+/// Two tests of each scenario, with an attribute for each.
+#[macro_export]
+macro_rules! scenario_pairs {
+    ($guarded:meta, $unguarded:meta; $($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
         $(#[$doc])*
         mod $name {
             use super::*;
@@ -77,11 +102,13 @@ macro_rules! scenarios {
             async fn scenario($plan: $type) $body
 
             #[test]
+            #[$guarded]
             fn guarded() {
                 $crate::scenario::run(stringify!($name), $crate::scenario::Guard::On, scenario);
             }
 
             #[test]
+            #[$unguarded]
             fn unguarded() {
                 $crate::scenario::run(stringify!($name), $crate::scenario::Guard::Off, scenario);
             }

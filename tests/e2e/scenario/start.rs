@@ -33,12 +33,13 @@ pub struct Plan {
     pub guard: Guard,
     pub manifests: Manifests,
     pub allowance: Allowance,
+    longest: Duration,
 }
 
 impl Plan {
     pub(super) fn new(name: &str, guard: Guard, cluster: Cluster) -> Self {
         let allowance = Allowance { unguarded: guard == Guard::Off, ..Allowance::default() };
-        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance }
+        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance, longest: Duration::from_secs(180) }
     }
 
     pub fn replicas(mut self, replicas: usize) -> Self {
@@ -70,6 +71,18 @@ impl Plan {
     /// A merge patch on the Rollout.
     pub fn rollout(mut self, patch: &Value) -> Self {
         merge(&mut self.manifests.rollout, patch);
+        self
+    }
+
+    /// A merge patch on the Service.
+    pub fn service(mut self, patch: &Value) -> Self {
+        merge(&mut self.manifests.service, patch);
+        self
+    }
+
+    /// The scenario takes longer than three minutes.
+    pub fn lasting(mut self, longest: Duration) -> Self {
+        self.longest = longest;
         self
     }
 
@@ -137,6 +150,7 @@ impl Plan {
             cluster: self.cluster,
             controller,
             load: None,
+            longest: self.longest,
             report: None,
             bad: Vec::new(),
             folder,
@@ -170,7 +184,7 @@ impl Scenario {
         };
         time::timeout(Duration::from_secs(10), answers).await.expect("an answer of the Service within 10 s");
         let keep_alive = KeepAlive { connections: 4, rate: 5.0 };
-        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: Duration::from_secs(180), ..load::Plan::new(address) };
+        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: self.longest, most: 1_000_000, ..load::Plan::new(address) };
         self.load = Some(Load::start(plan));
     }
 }

@@ -30,6 +30,8 @@ pub enum Pods {
     OneCanary,
     /// All of the version that is live.
     Stable,
+    /// One of them.
+    OneStable,
 }
 
 impl Scenario {
@@ -106,7 +108,7 @@ impl Scenario {
         let now = Instant::now();
         for address in self.addresses(pods) {
             let url = format!("http://{address}:8081/set?{setting}");
-            let answer = reqwest::Client::new().post(url).timeout(Duration::from_secs(2)).send().await;
+            let answer = reqwest::Client::new().post(url).timeout(Duration::from_secs(10)).send().await;
             // A pod that was told to crash does not answer.
             if !setting.starts_with("crash") {
                 answer.expect("the pod's control port").error_for_status().expect("a setting that the pod knows");
@@ -133,16 +135,17 @@ impl Scenario {
     /// The pods, without those that are ending.
     pub fn pods(&self, pods: Pods) -> Vec<Value> {
         let status = self.status();
-        let side = if pods == Pods::Stable { status.stable } else { status.canary };
+        let side = if matches!(pods, Pods::Stable | Pods::OneStable) { status.stable } else { status.canary };
         let hash = side.expect("a version of that side").hash;
         assert!(!hash.is_empty(), "no pods of that side yet");
         let labels = BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), hash)]);
         let timeline = self.timeline.borrow();
-        let most = if pods == Pods::OneCanary { 1 } else { usize::MAX };
+        let most = if matches!(pods, Pods::OneCanary | Pods::OneStable) { 1 } else { usize::MAX };
         timeline.now.live_pods(&labels).take(most).cloned().collect()
     }
 
-    fn addresses(&self, pods: Pods) -> Vec<String> {
+    /// Addresses of pods.
+    pub fn addresses(&self, pods: Pods) -> Vec<String> {
         self.pods(pods).iter().map(|pod| text(pod, "/status/podIP").to_owned()).filter(|address| !address.is_empty()).collect()
     }
 
@@ -153,7 +156,12 @@ impl Scenario {
 
     /// Waits until the Rollout's status is so, and returns it.
     pub async fn wait_for(&mut self, what: &str, is_so: impl Fn(&RolloutStatus) -> bool) -> RolloutStatus {
-        self.wait_until(what, |world| is_so(&world.status(HELLO))).await;
+        self.wait_patiently(PATIENCE, what, is_so).await
+    }
+
+    /// The same, for as long as it may take.
+    pub async fn wait_patiently(&mut self, patience: Duration, what: &str, is_so: impl Fn(&RolloutStatus) -> bool) -> RolloutStatus {
+        self.wait_at_most(patience, what, |world| is_so(&world.status(HELLO))).await;
         self.status()
     }
 
@@ -182,8 +190,12 @@ impl Scenario {
 
     /// Waits until the namespace's objects are so.
     pub async fn wait_until(&mut self, what: &str, is_so: impl Fn(&World) -> bool) {
+        self.wait_at_most(PATIENCE, what, is_so).await;
+    }
+
+    async fn wait_at_most(&mut self, patience: Duration, what: &str, is_so: impl Fn(&World) -> bool) {
         let mut timeline = self.timeline.clone();
-        let limit = time::Instant::now() + PATIENCE;
+        let limit = time::Instant::now() + patience;
         loop {
             let changed = time::timeout(Duration::from_millis(200), timeline.wait_for(|timeline| is_so(&timeline.now)));
             if changed.await.is_ok() {
@@ -192,7 +204,7 @@ impl Scenario {
             if let Some(status) = self.controller.ended() {
                 panic!("the controller ended ({status}) while the scenario waited for {what}");
             }
-            assert!(time::Instant::now() < limit, "waited {PATIENCE:?} in vain for {what}");
+            assert!(time::Instant::now() < limit, "waited {patience:?} in vain for {what}");
         }
     }
 
@@ -220,6 +232,15 @@ impl Scenario {
             let late = request.sent_at.duration_since(after);
             panic!("{version} answered a request sent {late:.3?} after it had failed; at most {limit:?} is right");
         }
+    }
+
+    /// Asserts that no request failed that was sent later than `limit` after the moment, and lets the others be.
+    pub async fn assert_failures_only_within(&mut self, after: Instant, limit: Duration) {
+        let load = self.load.take().expect("running clients");
+        let report = load.stop().await;
+        let late: Vec<_> =
+            report.failed().into_iter().filter(|request| request.sent_at > after + limit || request.sent_at < after).collect();
+        assert!(late.is_empty(), "{} requests failed outside the {limit:?}:\n{}", late.len(), report.describe(&late, 20));
     }
 
     /// Whether an object is there.

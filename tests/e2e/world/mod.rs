@@ -9,6 +9,7 @@ mod timeline;
 
 pub use invariant::{Allowance, violations};
 pub use leftover::leftovers;
-pub use objects::{HELLO, Kind, World, text};
+#[allow(unused_imports, reason = "the benchmarks use all of them")]
+pub use objects::{HELLO, Kind, World, is_ready, text};
 pub use recorder::record;
 pub use timeline::{Change, Timeline};

@@ -1,6 +1,6 @@
 //! The watches that fill a timeline.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use futures::{StreamExt, future};
 use kube::{
@@ -28,11 +28,21 @@ async fn watch_kind(client: Client, namespace: String, kind: Kind, timeline: wat
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource(kind));
     let events = watcher(api, watcher::Config::default()).default_backoff();
     let closed = timeline.clone();
+    let mut listed = BTreeSet::new();
     let recorded = events.for_each(|event| {
         let change = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => Some((object, true)),
+            Ok(Event::Apply(object)) => Some((object, true)),
+            Ok(Event::InitApply(object)) => {
+                listed.extend(object.metadata.name.clone());
+                Some((object, true))
+            }
             Ok(Event::Delete(object)) => Some((object, false)),
-            Ok(Event::Init | Event::InitDone) | Err(_) => None,
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut listed);
+                timeline.send_modify(|timeline| timeline.keep(kind, &listed));
+                None
+            }
+            Ok(Event::Init) | Err(_) => None,
         };
         if let Some((object, exists)) = change {
             let name = object.metadata.name.clone().expect("every object has a name");

@@ -1,6 +1,11 @@
 //! Every version of every object, in the order of the API server's writes.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::Instant,
+};
 
 use serde_json::Value;
 use stepgate::api::POD_TEMPLATE_HASH;
@@ -42,6 +47,16 @@ impl Timeline {
         }
         self.now.put(change.kind, &change.name, change.object.clone());
         self.changes.push(change);
+    }
+
+    /// A watch had to start again: what it does not list any more has gone meanwhile.
+    pub fn keep(&mut self, kind: Kind, listed: &BTreeSet<String>) {
+        let known: Vec<(String, u64)> = (self.now.all(kind))
+            .filter_map(|object| Some((text(object, "/metadata/name").to_owned(), text(object, "/metadata/resourceVersion").parse().ok()?)))
+            .collect();
+        for (name, version) in known.into_iter().filter(|(name, _)| !listed.contains(name)) {
+            self.add(Change { at: Instant::now(), version, kind, name, object: None });
+        }
     }
 
     /// The writes in the order in which the API server made them: six watches run side by side and report out of step.

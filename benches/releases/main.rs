@@ -1,0 +1,63 @@
+//! Timings of releases on the real cluster, beside the peers' and beside the same act done by hand: `tests/bench`, which brings a cluster
+//! up as the peers' was and calls
+//!
+//! ```text
+//! cargo bench --bench releases -- --runs 20 --write
+//! ```
+//!
+//! All times are between events that one process sees in its own watches, or between a command and what clients see. Nothing is dropped.
+
+#![allow(clippy::disallowed_methods, reason = "a measurement has a clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    unused_imports,
+    reason = "the scenarios are those of the end-to-end tests"
+)]
+
+#[path = "../../tests/e2e/scenario/mod.rs"]
+mod scenario;
+#[path = "../../tests/e2e/world/mod.rs"]
+mod world;
+
+mod measure;
+mod report;
+
+use clap::Parser;
+
+use scenario::Guard;
+
+/// Measure releases on a real cluster
+#[derive(Parser, Debug)]
+struct Args {
+    /// How often each thing is done
+    #[arg(long, default_value_t = 20)]
+    runs: usize,
+    /// Only measurements whose name begins so
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Write BENCHMARKS.md
+    #[arg(long)]
+    write: bool,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let args = Args::parse();
+    let mut rows = Vec::new();
+    for measurement in measure::ALL.iter().filter(|measurement| measurement.name.starts_with(&args.only)) {
+        eprintln!("{} ...", measurement.name);
+        scenario::run(&format!("bench-{}", measurement.name), Guard::On, async |plan| {
+            rows.extend(measurement.run(plan, args.runs).await);
+        });
+    }
+    let table = report::table(&rows);
+    println!("{table}");
+    if args.write {
+        report::write(&table, args.runs);
+    }
+}

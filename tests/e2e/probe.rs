@@ -1,0 +1,76 @@
+//! HTTP gates that get anything but a plain 200.
+
+use serde_json::{Value, json};
+use stepgate::api::status::{GateState, Phase};
+
+use crate::scenario::{Plan, Scenario, has_image};
+
+/// The gate of the quick policy, with something different.
+fn gate(plan: Plan, different: &Value) -> Plan {
+    let mut http =
+        json!({"path": "/healthz", "port": "http", "period": "250ms", "timeout": "500ms", "failureThreshold": 3, "successThreshold": 2});
+    crate::scenario::merge(&mut http, different);
+    plan.policy(&json!({"gates": [{"name": "healthz", "http": http}]}))
+}
+
+/// v2 was rejected before any client had seen it, for this reason.
+async fn rejected_in_the_dark(s: &mut Scenario, reason: &str) {
+    let status = s.wait_for_phase(Phase::RolledBack).await;
+    assert!(status.rejected.iter().any(|rejected| rejected.reason.contains(reason)), "{reason:?} is not in {:?}", status.rejected);
+    assert_eq!(status.history.last().map(|entry| entry.max_weight), Some(0));
+    assert!(status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, "v1")), "{:?}", status.stable);
+}
+
+crate::scenarios_unguarded_at_night! {
+    async fn that_hangs_is_a_failure_where_the_live_version_answers(plan: Plan) {
+        let mut s = gate(plan.replicas(2).pods_change(), &json!({})).start().await;
+        s.set_image_and_env("v2", "HEALTH", "hang").await;
+        rejected_in_the_dark(&mut s, "no answer").await;
+        s.finish().await;
+    }
+
+    async fn that_is_reset_by_both_versions_is_unknown_until_the_deadline(plan: Plan) {
+        // As behind a network policy that lets nobody through: that is not the new version's fault, and not known to be right either.
+        let env = json!([{"name": "HEALTH", "value": "refuse"}]);
+        let mut plan = gate(plan.replicas(2).pods_change(), &json!({})).policy(&json!({"progressDeadline": "6s"}));
+        plan.manifests.deployment["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+        let mut s = plan.start().await;
+        s.set_image("v2").await;
+        let status = s.wait_for("a gate without data", |status| status.gates.iter().any(|gate| gate.state == GateState::NoData)).await;
+        let gate = status.gates.iter().find(|gate| gate.state == GateState::NoData).expect("just seen");
+        assert!(gate.message.contains("old version does not answer either"), "{}", gate.message);
+        assert_eq!(status.phase, Some(Phase::Preparing));
+        rejected_in_the_dark(&mut s, "healthz").await;
+        s.finish().await;
+    }
+
+    async fn to_a_port_where_nobody_listens_is_unknown_until_the_deadline(plan: Plan) {
+        let mut s = gate(plan.replicas(1).pods_change(), &json!({"port": 9999})).policy(&json!({"progressDeadline": "5s"})).start().await;
+        s.set_image("v2").await;
+        s.wait_for("a gate without data", |status| status.gates.iter().any(|gate| gate.state == GateState::NoData)).await;
+        rejected_in_the_dark(&mut s, "healthz").await;
+        s.finish().await;
+    }
+
+    async fn a_redirect_is_judged_by_its_own_status(plan: Plan) {
+        // The page it leads to would answer 200.
+        let mut s = gate(plan.replicas(2).pods_change(), &json!({"expectStatus": "200"})).start().await;
+        s.set_image_and_env("v2", "HEALTH", "redirect").await;
+        rejected_in_the_dark(&mut s, "status 302").await;
+        s.finish().await;
+    }
+
+    async fn a_redirect_passes_by_default(plan: Plan) {
+        let mut s = gate(plan.replicas(1), &json!({})).hold("300ms").start().await;
+        s.set_image_and_env("v2", "HEALTH", "redirect").await;
+        s.wait_for_healthy("v2").await;
+        s.finish().await;
+    }
+
+    async fn a_body_without_end_is_an_answer(plan: Plan) {
+        let mut s = gate(plan.replicas(2), &json!({})).hold("300ms").start().await;
+        s.set_image_and_env("v2", "HEALTH", "endless").await;
+        s.wait_for_healthy("v2").await;
+        s.finish().await;
+    }
+}

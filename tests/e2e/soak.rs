@@ -1,0 +1,206 @@
+//! What takes too long for every run, or disturbs everybody else on the cluster: `tests/soak` runs it, one scenario at a time.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use serde_json::json;
+use stepgate::{
+    api::status::{Outcome, Phase},
+    sim::seed::Seed,
+};
+use tokio::{process::Command, time};
+
+use crate::{
+    scenario::{Plan, Pods, Scenario, has_image},
+    world::{HELLO, Kind, text},
+};
+
+/// How many releases in a row.
+const RELEASES: usize = 50;
+
+/// What comes between in one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disturbance {
+    Nothing,
+    Scaled,
+    ControllerKilled,
+    PodDeleted,
+    /// Back to the version that serves, then forward again.
+    Reverted,
+    /// Another template in mid-release, then the first again.
+    Overtaken,
+    Restarted,
+}
+
+impl Disturbance {
+    fn draw(seed: &mut Seed) -> Self {
+        // Half of the releases are left alone.
+        match seed.below(12) {
+            0 => Self::Scaled,
+            1 => Self::ControllerKilled,
+            2 => Self::PodDeleted,
+            3 => Self::Reverted,
+            4 => Self::Overtaken,
+            5 => Self::Restarted,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Whether the pods that were tested must be the pods that stay.
+    fn keeps_pods(self) -> bool {
+        !matches!(self, Self::Scaled | Self::PodDeleted)
+    }
+}
+
+fn uids(s: &Scenario, pods: Pods) -> BTreeSet<String> {
+    s.pods(pods).iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect()
+}
+
+async fn disturb(s: &mut Scenario, disturbance: Disturbance, image: &str, before: &str, seed: &mut Seed) {
+    let moment = seed.between((Duration::ZERO, Duration::from_secs(5)));
+    match disturbance {
+        Disturbance::Nothing => {}
+        Disturbance::Scaled => {
+            time::sleep(moment).await;
+            let size = 2 + seed.below(4);
+            s.scale(usize::try_from(size).expect("a small number")).await;
+        }
+        Disturbance::ControllerKilled => {
+            time::sleep(moment).await;
+            s.kill9();
+            s.start_controller();
+        }
+        Disturbance::PodDeleted => {
+            s.wait_for_weight(50).await;
+            s.delete_pods(if seed.chance(50.0) { Pods::OneCanary } else { Pods::OneStable }).await;
+        }
+        Disturbance::Reverted => {
+            s.wait_for_weight(25).await;
+            s.set_image(before).await;
+            time::sleep(moment).await;
+            s.set_image(image).await;
+        }
+        Disturbance::Overtaken => {
+            s.wait_for_weight(50).await;
+            s.set_image("v5").await;
+            time::sleep(moment).await;
+            s.set_image(image).await;
+        }
+        Disturbance::Restarted => {
+            s.wait_for_phase(Phase::Progressing).await;
+            let ended = s.sigterm().await;
+            assert!(ended.success(), "{ended}");
+            s.start_controller();
+        }
+    }
+}
+
+async fn fifty_releases(plan: Plan) {
+    let number = std::env::var("STEPGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    eprintln!("STEPGATE_SEED={number}");
+    let mut seed = Seed::new(number);
+    let plan = plan.replicas(3).hold("200ms").policy(&json!({"keepPrevious": "500ms"})).unwatched().lasting(Duration::from_secs(1800));
+    let mut s = plan.start().await;
+    let (mut before, mut kept) = ("v1", 0);
+    for number in 1..=RELEASES {
+        let image = if before == "v2" { "v3" } else { "v2" };
+        let disturbance = Disturbance::draw(&mut seed);
+        s.set_image(image).await;
+        disturb(&mut s, disturbance, image, before, &mut seed).await;
+        s.wait_for("the version to bake or to be live", |status| {
+            let is_new = |version: &Option<stepgate::api::status::Version>| {
+                version.as_ref().is_some_and(|version| has_image(&version.images, image))
+            };
+            status.phase == Some(Phase::Baking) && is_new(&status.canary) || status.phase == Some(Phase::Healthy) && is_new(&status.stable)
+        })
+        .await;
+        let tested = if s.status().phase == Some(Phase::Baking) { uids(&s, Pods::Canary) } else { BTreeSet::new() };
+        let status = s.wait_for_healthy(image).await;
+        assert_eq!(status.history.last().map(|entry| entry.outcome), Some(Outcome::Promoted), "release {number}, {disturbance:?}");
+        if disturbance.keeps_pods() && !tested.is_empty() {
+            assert_eq!(
+                uids(&s, Pods::Stable),
+                tested,
+                "release {number}, {disturbance:?}: the pods that were tested are the pods that stay"
+            );
+            kept += 1;
+        }
+        eprintln!("release {number} of {RELEASES}: {image}, {disturbance:?}");
+        before = image;
+    }
+    eprintln!("{RELEASES} releases, in {kept} of them pods compared by uid");
+    assert!(kept * 2 > RELEASES, "too few releases whose pods were compared: {kept}");
+    s.finish().await;
+}
+
+/// Ends and starts a component of the test cluster.
+async fn restart(component: &str) {
+    let cluster = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
+    let status = Command::new(cluster).args(["restart", component]).stdout(std::process::Stdio::null()).status().await;
+    assert!(status.expect("the test cluster's script").success(), "cluster restart {component}");
+}
+
+/// A release for each moment at which the component is restarted, and a rollback.
+async fn with_restarts_of(plan: Plan, component: &str) {
+    if std::env::var_os("CLUSTER_DIR").is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "only the test cluster's components can be restarted");
+        eprintln!("SKIPPED: only the test cluster's components can be restarted");
+        return;
+    }
+    let plan = plan.replicas(3).hold("500ms").pods_change().unwatched().lasting(Duration::from_secs(900));
+    let mut s = plan.start().await;
+    for (number, moment) in ["Preparing", "25", "75", "100", "Baking", "hand-over"].into_iter().enumerate() {
+        let image = if number % 2 == 0 { "v2" } else { "v3" };
+        s.set_image(image).await;
+        match moment {
+            "Preparing" => drop(s.wait_for_phase(Phase::Preparing).await),
+            "Baking" => drop(s.wait_for_phase(Phase::Baking).await),
+            "hand-over" => {
+                let labelled = "/metadata/labels/stepgate.dev~1handover";
+                s.wait_until("a hand-over", |world| {
+                    world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer(labelled).is_some())
+                })
+                .await;
+            }
+            weight => drop(s.wait_for_weight(weight.parse().expect("a weight")).await),
+        }
+        restart(component).await;
+        s.wait_for_healthy(image).await;
+        eprintln!("{component} restarted at {moment}");
+    }
+    s.set_image("v4").await;
+    s.wait_for_weight(50).await;
+    s.behave(Pods::Canary, "health=500").await;
+    s.wait_for_phase(Phase::RollingBack).await;
+    restart(component).await;
+    s.wait_for_phase(Phase::RolledBack).await;
+    s.finish().await;
+}
+
+crate::scenarios_at_night! {
+    async fn fifty_releases_in_a_row(plan: Plan) {
+        fifty_releases(plan).await;
+    }
+
+    async fn the_api_server_restarted_at_every_moment(plan: Plan) {
+        with_restarts_of(plan, "apiserver").await;
+    }
+
+    async fn the_controller_manager_restarted_at_every_moment(plan: Plan) {
+        with_restarts_of(plan, "controller-manager").await;
+    }
+
+    async fn kube_proxy_restarted_at_every_moment(plan: Plan) {
+        with_restarts_of(plan, "proxy").await;
+    }
+
+    async fn a_headless_service_waits_for_dns(plan: Plan) {
+        let mut s = plan.replicas(2).hold("300ms").service(&json!({"spec": {"clusterIP": "None"}})).start_without_clients().await;
+        s.wait_for_phase(Phase::Healthy).await;
+        s.set_image("v2").await;
+        s.wait_patiently(Duration::from_secs(240), "v2 to be live", |status| {
+            status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, "v2"))
+        })
+        .await;
+        s.finish().await;
+    }
+}
