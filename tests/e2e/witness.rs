@@ -96,4 +96,20 @@ crate::scenarios_with_guard! { Off:
         assert!(left.iter().any(|words| words.contains("stepgate.dev/handover")), "{left:?}");
         expect(s, &["foreign fields written"]).await;
     }
+
+    async fn sees_the_same_write_again_and_again(plan: Plan) {
+        let mut s = healthy(plan).await;
+        s.allowance.unguarded = false;
+        let release = json!({"revision": "1", "startedAt": "2026-01-01T00:00:00Z", "size": 2, "policy": {"steps": [{"weight": 100}]}, "maxWeight": 0});
+        say(&s, &json!({"phase": "Preparing", "release": release})).await;
+        s.wait_for("the release", |status| status.release.is_some()).await;
+        let live = replica_sets(&s)[0].clone();
+        for _ in 0..8 {
+            select(&s, &json!({"pod-template-hash": live})).await;
+            select(&s, &json!({"pod-template-hash": null})).await;
+            // Field managers' times are whole seconds.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        expect(s, &["the same write again and again"]).await;
+    }
 }

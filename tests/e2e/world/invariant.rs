@@ -80,6 +80,9 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
     }
     look("foreign fields written (8.5)", each(&moments, ownership::foreign_field));
     look("a write that changes nothing", each(&moments, ownership::pointless_write));
+    if !allowance.unguarded {
+        look("the same write again and again", ownership::loops(&moments));
+    }
     if !allowance.pods_change {
         look("promoted pods restarted (8.5)", restarted(&moments));
     }

@@ -1,5 +1,7 @@
 //! Who wrote which field, from `metadata.managedFields`.
 
+use std::{collections::BTreeMap, time::Instant};
+
 use serde_json::Value;
 
 use super::{
@@ -51,6 +53,38 @@ pub(super) fn pointless_write(moment: &Moment) -> Option<String> {
     let before = moment.before.get(moment.change.kind, &moment.change.name)?;
     let times = |object: &Value| ours(object).map(|entry| text(entry, "/time").to_owned()).collect::<Vec<_>>();
     (times(before) != times(after) && bare(before) == bare(after)).then(|| format!("{:?} {}", moment.change.kind, moment.change.name))
+}
+
+/// How often one release may bring one object into one state: a Service is opened for a step, for a shelter or two, and at the end.
+const OFTEN: usize = 6;
+
+/// States that the controller writes more than so often in one release. Somebody else who writes too, again and again, is no excuse while
+/// the admission policies act.
+pub(super) fn loops(moments: &[Moment]) -> Vec<(Instant, String)> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for moment in moments.iter().filter(|moment| matches!(moment.change.kind, Kind::Service | Kind::Deployment | Kind::ReplicaSet)) {
+        let Some(after) = moment.change.object.as_deref() else { continue };
+        let Some(before) = moment.before.get(moment.change.kind, &moment.change.name) else { continue };
+        let Some(release) = moment.status.release.as_ref().map(|release| release.started_at) else { continue };
+        if before.get("spec") == after.get("spec") || latest(before) == latest(after) {
+            continue;
+        }
+        let state = after.get("spec").map(Value::to_string).unwrap_or_default();
+        let count = counts.entry((release, moment.change.kind, moment.change.name.clone(), state)).or_default();
+        *count += 1;
+        if *count == OFTEN + 1 {
+            found.push((moment.change.at, format!("{:?} {} for the {count}th time in a release", moment.change.kind, moment.change.name)));
+        }
+    }
+    found
+}
+
+/// When the controller wrote the object last, by its own entries.
+fn latest(object: &Value) -> Vec<String> {
+    ours(object)
+        .map(|entry| format!("{} {}", text(entry, "/time"), entry.get("fieldsV1").map(Value::to_string).unwrap_or_default()))
+        .collect()
 }
 
 fn ours(object: &Value) -> impl Iterator<Item = &Value> {
