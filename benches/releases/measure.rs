@@ -185,7 +185,7 @@ async fn first_bad_answer(address: &str) -> Instant {
         let since = state["bad_since"].as_i64().expect("a time");
         if since > 0 {
             let ago = jiff::Timestamp::now().as_millisecond() - since;
-            return Instant::now() - Duration::from_millis(u64::try_from(ago).unwrap_or(0));
+            return Instant::now().checked_sub(Duration::from_millis(u64::try_from(ago).unwrap_or(0))).expect("a time since the start");
         }
         time::sleep(Duration::from_millis(20)).await;
     }
@@ -222,7 +222,7 @@ async fn abort(plan: Plan, runs: usize, weight: u8) -> Vec<Row> {
 }
 
 /// Versions of objects that the controller wrote after a moment, by the field managers' word; deletions are not seen in it.
-fn own_writes(s: &Scenario, after: Instant) -> usize {
+fn own_writes(s: &Scenario, after: Instant) -> u32 {
     let mut times: BTreeMap<(Kind, String), String> = BTreeMap::new();
     let mut count = 0;
     for change in s.timeline.borrow().in_order() {
@@ -280,7 +280,12 @@ async fn flip(plan: Plan, runs: usize) -> Vec<Row> {
             peer: "151 ms (A)",
             samples: back,
         },
-        Row { what: "failed requests of all of these flips, at 100 a second", bar: "0", peer: "0", samples: vec![Count(failed)] },
+        Row {
+            what: "failed requests of all of these flips, at 100 a second",
+            bar: "0",
+            peer: "0",
+            samples: vec![Count(u32::try_from(failed).expect("a small number"))],
+        },
     ]
 }
 

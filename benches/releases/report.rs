@@ -19,15 +19,14 @@ pub struct Row {
 #[derive(Clone, Copy, Debug)]
 pub enum Sample {
     Time(Duration),
-    Count(usize),
+    Count(u32),
 }
 
 impl Sample {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            // Counts are small.
-            Self::Count(count) => count as f64,
+            Self::Count(count) => f64::from(count),
         }
     }
 
@@ -40,10 +39,9 @@ impl Sample {
     }
 }
 
-/// The value that this share of the samples does not exceed: the nearest rank.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
+/// The value that so many percent of the samples do not exceed: the nearest rank.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(percent * sorted.len()).div_ceil(100).clamp(1, sorted.len()) - 1]
 }
 
 /// A Markdown table, a line a row.
@@ -56,7 +54,7 @@ pub fn table(rows: &[Row]) -> String {
         };
         let mut sorted: Vec<f64> = row.samples.iter().map(|sample| sample.number()).collect();
         sorted.sort_by(f64::total_cmp);
-        let [median, most, max] = [0.5, 0.99, 1.0].map(|share| first.with(quantile(&sorted, share)));
+        let [median, most, max] = [50, 99, 100].map(|percent| first.with(percentile(&sorted, percent)));
         writeln!(text, "| {} | {} | {median} | {most} | {max} | {} | {} |", row.what, sorted.len(), row.bar, row.peer)
             .expect("a String takes all");
     }

@@ -135,7 +135,7 @@ crate::scenarios_unguarded_at_night! {
     async fn a_third_template_in_the_middle_of_an_adoption(plan: Plan) {
         let mut s = plan.replicas(3).hold("300ms").policy(&json!({"keepPrevious": "0s"})).start().await;
         s.set_image("v2").await;
-        s.wait_until("a hand-over", |world| text(world.get(Kind::Deployment, HELLO).unwrap_or(&Value::Null), "/metadata/labels/stepgate.dev~1handover") != "").await;
+        s.wait_until("a hand-over", |world| world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer("/metadata/labels/stepgate.dev~1handover").is_some())).await;
         // The hand-over policy refuses it for some moments, and says to try again.
         let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": HELLO, "image": "stepgate.test/hello:v3"}]}}}}).to_string();
         s.manifests.set_image("v3");

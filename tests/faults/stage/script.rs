@@ -1,0 +1,129 @@
+//! What people do in a story, and when.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use stepgate::sim::{
+    World,
+    cluster::Id,
+    json as at,
+    server::{Reply, request::Request},
+};
+use tokio::time::Instant;
+
+use super::Stage;
+use crate::{
+    law,
+    scenario::{Act, When},
+};
+
+impl Stage<'_> {
+    /// The next act of the story, if its moment has come.
+    pub(super) fn act(&mut self) {
+        for (version, key, value) in self.settings.clone() {
+            let pods: Vec<Id> = self.law.all("pods").filter(|pod| law::version(pod) == version).map(|pod| Id::of(pod)).collect();
+            for pod in pods {
+                let mark = format!("{} {key}", pod.name);
+                if !self.told.contains(&mark) && self.sim.with(|world, now| world.tell(now, &pod, key, value)) {
+                    self.told.insert(mark);
+                }
+            }
+        }
+        let Some((when, act)) = self.scenario.script.get(self.done).copied() else { return };
+        if self.is_over() {
+            // Something went wrong just then, and the moment of this act has passed.
+            self.note(format!("too late for {act:?}"));
+            self.missed = true;
+            self.done += 1;
+            self.done_at = Instant::now();
+        } else if self.is(when) && self.perform(act) {
+            self.note(format!("{act:?}"));
+            if self.done == 0 {
+                self.writes_before[0] = self.law.writes.len();
+            }
+            self.writes_before[1] = self.law.writes.len();
+            self.done += 1;
+            self.done_at = Instant::now();
+        }
+    }
+
+    fn is(&self, when: When) -> bool {
+        let Some(rollout) = self.rollout() else { return false };
+        let phase = at::text(&rollout, "/status/phase");
+        let (weight, confirmed) = (at::int(&rollout, "/status/step/weight"), rollout.pointer("/status/step/since").is_some());
+        match when {
+            When::In(wanted) => phase == format!("{wanted:?}"),
+            When::Asked(wanted) => weight >= i64::from(wanted),
+            When::Confirmed(wanted) => weight > i64::from(wanted) || (weight == i64::from(wanted) && confirmed),
+        }
+    }
+
+    /// Whether there is nothing more that the next act could happen to.
+    fn is_over(&self) -> bool {
+        let rests = self.rollout().is_none_or(|rollout| {
+            matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none()
+        });
+        self.done > 0 && rests && self.done_at.elapsed() > Duration::from_secs(20)
+    }
+
+    /// Whether it could be done.
+    fn perform(&mut self, act: Act) -> bool {
+        match act {
+            Act::Image(version) => self.set_image(version),
+            Act::Unready(version) => {
+                let Some(name) = self.ready_pod(version) else { return false };
+                return self.sim.with(|world, now| world.tell(now, &Id::new("default", &name), "ready", "false"));
+            }
+            Act::Health(version, status) => self.settings.push((version, "health", status)),
+            Act::Abort => self.request("Abort"),
+            Act::DeleteRollout => self.delete_rollout(),
+        }
+        true
+    }
+
+    pub(super) fn ready_pod(&self, version: &str) -> Option<String> {
+        self.law.all("pods").find(|pod| law::version(pod) == version && law::serves(pod)).map(|pod| at::name(pod).to_owned())
+    }
+
+    pub(super) fn set_image(&mut self, version: &str) {
+        let container = json!({"name": "app", "image": format!("hello:{version}"), "env": [{"name": "VERSION", "value": version}]});
+        let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        self.ask_of_hello("application/strategic-merge-patch+json", &patch);
+    }
+
+    pub(super) fn patch_hello(&mut self, patch: &Value) {
+        self.ask_of_hello("application/merge-patch+json", patch);
+    }
+
+    fn ask_of_hello(&mut self, kind: &str, patch: &Value) {
+        self.ask("PATCH", "/apis/apps/v1/namespaces/default/deployments/hello", kind, patch);
+    }
+
+    pub(super) fn request(&mut self, action: &str) {
+        let Some(revision) =
+            self.rollout().map(|rollout| at::text(&rollout, "/status/release/revision").to_owned()).filter(|revision| !revision.is_empty())
+        else {
+            return;
+        };
+        let id = self.sim.now().to_string();
+        self.edit_rollout(&json!({"spec": {"request": {"id": id, "action": action, "revision": revision}}}));
+    }
+
+    pub(super) fn edit_rollout(&mut self, patch: &Value) {
+        self.ask("PATCH", "/apis/stepgate.dev/v1alpha1/namespaces/default/rollouts/hello", "application/merge-patch+json", patch);
+    }
+
+    pub(super) fn delete_rollout(&mut self) {
+        self.ask("DELETE", "/apis/stepgate.dev/v1alpha1/namespaces/default/rollouts/hello", "application/json", &json!({}));
+    }
+
+    /// A request of a person, answered at once. A refusal is an answer too.
+    pub(super) fn ask(&mut self, method: &str, path: &str, kind: &str, body: &Value) {
+        let request = Request::new(method, path, "alice").with_body(kind, body);
+        let reply = self.sim.with(|world: &mut World, now| world.handle(now, &request));
+        if let Reply::Answer { code, body, .. } = reply
+            && code >= 300
+        {
+            self.note(format!("{method} {path}: {code} {}", at::text(&body, "/message")));
+        }
+    }
+}
