@@ -55,9 +55,15 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context.
+/// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context. It says
+/// who it is, so that audit logs and field managers name Stepgate.
 async fn client() -> anyhow::Result<kube::Client> {
-    kube::Client::try_default()
+    let mut config = kube::Config::infer()
         .await
-        .context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")
+        .context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")?;
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
+    kube::Client::try_from(config).context("the cluster's address or credentials cannot be used")
 }
+
+/// The API server takes the part before the slash for the field manager of our writes.
+const USER_AGENT: &str = concat!("stepgate/", env!("CARGO_PKG_VERSION"));

@@ -51,8 +51,14 @@ pub(super) fn foreign_field(moment: &Moment) -> Option<String> {
 pub(super) fn pointless_write(moment: &Moment) -> Option<String> {
     let after = moment.change.object.as_deref()?;
     let before = moment.before.get(moment.change.kind, &moment.change.name)?;
-    let times = |object: &Value| ours(object).map(|entry| text(entry, "/time").to_owned()).collect::<Vec<_>>();
-    (times(before) != times(after) && bare(before) == bare(after)).then(|| format!("{:?} {}", moment.change.kind, moment.change.name))
+    (is_ours(before, after) && bare(before) == bare(after)).then(|| format!("{:?} {}", moment.change.kind, moment.change.name))
+}
+
+/// Whether the controller made this write, as far as times of whole seconds can tell: somebody else's may take an entry of ours away, but
+/// does not make one younger.
+fn is_ours(before: &Value, after: &Value) -> bool {
+    let latest = |object: &Value| ours(object).map(|entry| text(entry, "/time").to_owned()).max();
+    latest(after) > latest(before)
 }
 
 /// How often one release may bring one object into one state: a Service is opened for a step, for a shelter or two, and at the end.
@@ -67,7 +73,7 @@ pub(super) fn loops(moments: &[Moment]) -> Vec<(Instant, String)> {
         let Some(after) = moment.change.object.as_deref() else { continue };
         let Some(before) = moment.before.get(moment.change.kind, &moment.change.name) else { continue };
         let Some(release) = moment.status.release.as_ref().map(|release| release.started_at) else { continue };
-        if before.get("spec") == after.get("spec") || latest(before) == latest(after) {
+        if before.get("spec") == after.get("spec") || !is_ours(before, after) {
             continue;
         }
         let state = after.get("spec").map(Value::to_string).unwrap_or_default();
@@ -78,13 +84,6 @@ pub(super) fn loops(moments: &[Moment]) -> Vec<(Instant, String)> {
         }
     }
     found
-}
-
-/// When the controller wrote the object last, by its own entries.
-fn latest(object: &Value) -> Vec<String> {
-    ours(object)
-        .map(|entry| format!("{} {}", text(entry, "/time"), entry.get("fieldsV1").map(Value::to_string).unwrap_or_default()))
-        .collect()
 }
 
 fn ours(object: &Value) -> impl Iterator<Item = &Value> {
