@@ -168,7 +168,7 @@ pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
         return None;
     }
     let of_canary = |service: &&ServiceFacts| count(service.endpoints.iter().filter(|uid| canary.pods.iter().any(|pod| pod.uid == **uid)));
-    let all = services.iter().map(|service| count(service.endpoints.iter())).sum();
+    let all: i32 = services.iter().map(|service| count(service.endpoints.iter())).sum();
     Some(percent(services.iter().map(of_canary).sum(), all))
 }
 
