@@ -1,6 +1,9 @@
 //! A page, as far as it can be run: its fenced blocks.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A fenced block of a page.
 #[derive(Clone, Debug)]
@@ -25,8 +28,12 @@ pub enum Kind {
 impl Block {
     /// The file that a manifest is to be saved in.
     pub fn file(&self) -> Option<&str> {
-        self.text.lines().next()?.strip_prefix("# ").filter(|name| name.ends_with(".yaml"))
+        self.text.lines().next()?.strip_prefix("# ").filter(|name| is(name, "yaml"))
     }
+}
+
+fn is(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
 }
 
 /// The folder of the pages.
@@ -42,7 +49,7 @@ pub fn text(page: &str) -> String {
 /// The names of all pages.
 pub fn pages() -> Vec<String> {
     let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut pages: Vec<String> = entries.filter(|name| name.ends_with(".md")).collect();
+    let mut pages: Vec<String> = entries.filter(|name| is(name, "md")).collect();
     pages.sort();
     pages
 }

@@ -176,7 +176,9 @@ impl Drop for Reader {
 fn read(page: &str, begin: Begin) {
     let Some(installed) = Cluster::from_env() else { return };
     let mut reader = Reader::new(page.trim_end_matches(".md"), &installed);
-    blocks("first-release.md").iter().for_each(|block| reader.save(block));
+    for block in blocks("first-release.md") {
+        reader.save(&block);
+    }
     reader.controller.start();
     if begin != Begin::Files {
         reader.at_rest();
@@ -185,7 +187,9 @@ fn read(page: &str, begin: Begin) {
         reader.in_a_release();
         reader.controller.kill9();
     }
-    blocks(page).iter().for_each(|block| reader.do_block(block));
+    for block in blocks(page) {
+        reader.do_block(&block);
+    }
     reader.leave();
 }
 

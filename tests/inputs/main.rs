@@ -19,6 +19,7 @@ mod controller;
 mod kubectl;
 mod live;
 mod manifests;
+mod namespace;
 mod offline;
 mod server;
 mod states;

@@ -6,8 +6,8 @@ use stepgate::api::{Rollout, RolloutPolicy};
 
 use crate::{
     controller::Cluster,
-    live::Namespace,
     manifests::{Line, Object, manifests},
+    namespace::Namespace,
 };
 
 /// What kubectl asks for too.
