@@ -23,9 +23,24 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A `kubectl` of which every write is a dry run: others work on this cluster, and `tests/installed` does the same for real.
 const DRY_KUBECTL: &str = r#"#!/bin/sh
 for word in "$@"; do
-  case $word in apply | create | delete | patch | label | annotate | replace | scale | set | edit) exec KUBECTL "$@" --dry-run=server ;; esac
+  case $word in
+  apply | create | delete | patch | label | annotate | replace | scale | set | edit) exec KUBECTL "$@" --dry-run=server ;;
+  esac
 done
 exec KUBECTL "$@"
+"#;
+
+/// The application of the first release, at rest.
+const AT_REST: &str = "\
+kubectl apply -f hello.yaml -f rollout.yaml
+kubectl wait --for=jsonpath='{.status.phase}'=Healthy rollout/hello --timeout=60s
+";
+
+/// From there to a release of v2 that is held at 50 %.
+const IN_A_RELEASE: &str = r#"
+kubectl patch rollout hello --type merge -p '{"spec": {"policy": {"steps": [{"weight": 50, "hold": "1h"}, {"weight": 100}]}}}'
+kubectl set image deployment/hello hello=stepgate.test/hello:v2
+kubectl wait --for=jsonpath='{.status.traffic.routed}'=50 rollout/hello --timeout=60s
 "#;
 
 /// What there is before the first block of a page.
@@ -134,22 +149,6 @@ impl Reader {
         );
     }
 
-    /// The application of the first release, at rest.
-    fn at_rest(&self) {
-        self.shell("kubectl apply -f hello.yaml -f rollout.yaml\nkubectl wait --for=jsonpath='{.status.phase}'=Healthy rollout/hello --timeout=60s", "before the page", Dry::No);
-    }
-
-    /// A release of v2 that is held at 50 %.
-    fn in_a_release(&self) {
-        self.shell(
-            r#"kubectl patch rollout hello --type merge -p '{"spec": {"policy": {"steps": [{"weight": 50, "hold": "1h"}, {"weight": 100}]}}}'
-kubectl set image deployment/hello hello=stepgate.test/hello:v2
-kubectl wait --for=jsonpath='{.status.traffic.routed}'=50 rollout/hello --timeout=60s"#,
-            "before the page",
-            Dry::No,
-        );
-    }
-
     /// Everything that the page has made goes, while its controller can still let go of it.
     fn leave(self) {
         self.admin.namespace(&self.namespace).run(&["delete", "rollouts.stepgate.dev", "--all", "--timeout=60s"]);
@@ -181,10 +180,10 @@ fn read(page: &str, begin: Begin) {
     }
     reader.controller.start();
     if begin != Begin::Files {
-        reader.at_rest();
+        reader.shell(AT_REST, "before the page", Dry::No);
     }
     if begin == Begin::ControllerDead {
-        reader.in_a_release();
+        reader.shell(IN_A_RELEASE, "before the page", Dry::No);
         reader.controller.kill9();
     }
     for block in blocks(page) {
