@@ -17,6 +17,8 @@
     reason = "the scenarios are those of the end-to-end tests"
 )]
 
+#[path = "../../tests/controller/mod.rs"]
+mod controller;
 #[path = "../../tests/e2e/scenario/mod.rs"]
 mod scenario;
 #[path = "../../tests/e2e/world/mod.rs"]

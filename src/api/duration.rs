@@ -2,11 +2,21 @@
 
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The form of a duration in the schema: hours, minutes, seconds and milliseconds, largest first, at least one of them.
-pub const PATTERN: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+/// The form of a duration in the schema: hours, minutes, seconds and milliseconds, largest first, at least one of them. So many digits that
+/// no sum of them is too large for the API server's own durations.
+pub const PATTERN: &str = "^([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
+
+/// The rule for a field: a duration between these two, with a sentence for whoever wrote something else.
+pub fn between(field: &str, least: &str, most: &str) -> Rule {
+    let rule =
+        format!("self != '' && self.matches('{PATTERN}') && duration(self) >= duration('{least}') && duration(self) <= duration('{most}')");
+    let message = format!("{field}: a time from {least} to {most}, written like 90s, 1m30s or 250ms");
+    Rule::new(rule).message(message.as_str())
+}
 
 /// A length of time, written for people: `1h`, `90s`, `1m30s`, `250ms`.
 ///

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::duration::Span;
+use super::duration::{Span, between};
 
 /// How a release goes: its steps, its checks, and what happens in the end.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -47,17 +47,17 @@ pub struct PolicySpec {
 
     /// How long the previous version stays warm at 100 %: until then going back is one write.
     #[serde(default = "PolicySpec::default_keep_previous")]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("keepPrevious: at most 168h (a week)"))]
+    #[x_kube(validation = between("keepPrevious", "0s", "168h"))]
     pub keep_previous: Span,
 
     /// How long to wait after a confirmed change of weight before the hold begins (kube-proxy syncs at most once a second).
     #[serde(default = "PolicySpec::default_settle")]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('5m')").message("settle: at most 5m"))]
+    #[x_kube(validation = between("settle", "0s", "5m"))]
     pub settle: Span,
 
     /// A step that waits longer than this for pods or data counts as failed.
     #[serde(default = "PolicySpec::default_progress_deadline")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('168h')").message("progressDeadline: between 1s and 168h"))]
+    #[x_kube(validation = between("progressDeadline", "1s", "168h"))]
     pub progress_deadline: Span,
 
     /// What a failure does. `Rollback` removes the canary; `Pause` takes the traffic back all the same and keeps the canary, without
@@ -90,7 +90,7 @@ pub struct Step {
 
     /// How long to stay at this weight, counted from its confirmation. Default: go on as soon as the gates pass.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("hold: at most 168h (a week)"))]
+    #[x_kube(validation = between("hold", "0s", "168h"))]
     pub hold: Span,
 }
 
@@ -134,12 +134,13 @@ pub enum When {
 }
 
 /// The share of the canary pods that must be ready.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadinessGate {
     /// Share of the canary pods that this step needs ready, such as `100%` or `75%`; rounded up to whole pods.
     #[serde(default = "ReadinessGate::default_min_ready")]
     #[schemars(length(min = 2, max = 4), regex(pattern = "^(100|[1-9][0-9]?)%$"))]
+    #[x_kube(validation = Rule::new("self.matches('^(100|[1-9][0-9]?)%$')").message("minReady: a share from 1% to 100%, such as 75%"))]
     pub min_ready: String,
 }
 
@@ -155,7 +156,8 @@ impl ReadinessGate {
 pub struct HttpGate {
     /// Path of the request, with its query if any.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("path: must begin with a slash, such as /healthz"))]
+    #[x_kube(validation = Rule::new(r"self.matches('^/[^\\s\\\\#]*$')")
+        .message("path: must begin with a slash and have no space, backslash or #, such as /healthz or /healthz?full=1"))]
     pub path: String,
 
     /// Name or number of a port of the pod.
@@ -168,12 +170,12 @@ pub struct HttpGate {
 
     /// Time from one request to the next, per pod.
     #[serde(default = "HttpGate::default_period")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('50ms') && duration(self) <= duration('1h')").message("period: between 50ms and 1h"))]
+    #[x_kube(validation = between("period", "50ms", "1h"))]
     pub period: Span,
 
     /// How long an answer may take; later counts as none.
     #[serde(default = "HttpGate::default_timeout")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10ms') && duration(self) <= duration('1m')").message("timeout: between 10ms and 1m"))]
+    #[x_kube(validation = between("timeout", "10ms", "1m"))]
     pub timeout: Span,
 
     /// Failures in a row, on one pod, that take the release back.
@@ -189,8 +191,9 @@ pub struct HttpGate {
     /// Statuses that count as success: numbers and ranges, such as `200-399` or `200,204`. Redirects are judged, not followed.
     #[serde(default = "HttpGate::default_expect_status")]
     #[schemars(length(min = 3, max = 64), regex(pattern = "^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$"))]
-    #[x_kube(validation = Rule::new("self.split(',').all(r, !r.contains('-') || int(r.split('-')[0]) <= int(r.split('-')[1]))")
-        .message("expectStatus: a range goes from the smaller to the larger status, such as 200-399"))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$') && \
+        self.split(',').all(r, !r.contains('-') || int(r.split('-')[0]) <= int(r.split('-')[1]))")
+        .message("expectStatus: numbers, and ranges from the smaller to the larger one, such as 200-399 or 200,204"))]
     pub expect_status: String,
 }
 

@@ -115,8 +115,10 @@ impl PolicyKind {
 }
 
 /// A command to the release under way.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.id != oldSelf.id || (self.action == oldSelf.action && self.revision == oldSelf.revision)")
+    .message("request: another command needs another id, because each id is carried out once"))]
 pub struct Request {
     /// Any unique text. The last 20 are remembered, each is carried out once.
     #[schemars(length(min = 1, max = 128))]
@@ -126,7 +128,9 @@ pub struct Request {
     pub action: RequestAction,
 
     /// The revision it is meant for (`status.canary.revision`): a request for another revision is refused.
-    #[schemars(regex(pattern = "^[0-9a-f]{10}$"))]
+    #[schemars(length(max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{10}$')")
+        .message("revision: the 10 hex digits of status.canary.revision, such as 3f9c1ab27d"))]
     pub revision: String,
 
     /// Why, for the record.

@@ -17,7 +17,9 @@ use crate::{
     api::{POD_TEMPLATE_HASH, Rollout, RolloutSpec, RolloutStatus},
     core::{
         revision::revision,
-        snapshot::{DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, RolloutFacts, Selector},
+        snapshot::{
+            DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, Rival, RolloutFacts, Selector, ServiceFacts,
+        },
     },
 };
 
@@ -45,7 +47,7 @@ pub struct ServiceSeen {
     pub external_name: bool,
     pub headless: bool,
     pub publish_not_ready: bool,
-    pub local_traffic: bool,
+    pub local_traffic: Option<&'static str>,
 }
 
 /// One EndpointSlice: its Service, and the pods behind its ready endpoints.
@@ -68,6 +70,23 @@ pub struct PolicySeen {
 }
 
 fact!(RolloutSeen, ServiceSeen, SliceSeen, PolicySeen);
+
+impl RolloutSeen {
+    /// What the other Rollouts of its namespace have to know of it.
+    pub fn rival(&self) -> Rival {
+        let RolloutFacts { name, uid, created_at, spec, .. } = self.facts.clone();
+        Rival { name, uid, created_at, deployment: spec.workload.deployment.clone(), services: spec.services.clone() }
+    }
+}
+
+impl ServiceSeen {
+    /// The Service with the pods, by uid, that are behind its ready endpoints.
+    pub fn with_endpoints(&self, endpoints: Vec<String>) -> ServiceFacts {
+        let Self { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } =
+            self.clone();
+        ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
+    }
+}
 
 fn version<K: kube::Resource>(object: &K) -> String {
     object.meta().resource_version.clone().unwrap_or_default()
@@ -204,6 +223,7 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
     let deleting_since = object.metadata.deletion_timestamp.as_ref().map(|_| known.and_then(|known| known.deleting_since).unwrap_or(now));
     let phase = status.phase.unwrap_or_default();
     let named = |port: &k8s_openapi::api::core::v1::ContainerPort| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?));
+    let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
     PodFacts {
         name: object.name_any(),
         resource_version: version(object),
@@ -221,7 +241,7 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
             .max(),
         trouble: trouble(&containers, status.conditions.as_deref().unwrap_or_default()),
         ip: status.pod_ip,
-        ports: spec.containers.iter().flat_map(|container| container.ports.iter().flatten()).filter_map(named).collect(),
+        ports: spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()).filter_map(named).collect(),
         host_network: spec.host_network.unwrap_or_default(),
         node: spec.node_name,
         uid,
@@ -244,7 +264,8 @@ fn trouble(containers: &[ContainerStatus], conditions: &[k8s_openapi::api::core:
 /// A Service.
 pub fn service(object: &Service) -> ServiceSeen {
     let spec = object.spec.clone().unwrap_or_default();
-    let is_local = |policy: &Option<String>| policy.as_deref() == Some("Local");
+    let policies = [("internalTrafficPolicy", &spec.internal_traffic_policy), ("externalTrafficPolicy", &spec.external_traffic_policy)];
+    let local_traffic = policies.into_iter().find_map(|(field, policy)| (policy.as_deref() == Some("Local")).then_some(field));
     ServiceSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -254,7 +275,7 @@ pub fn service(object: &Service) -> ServiceSeen {
         external_name: spec.type_.as_deref() == Some("ExternalName"),
         headless: spec.cluster_ip.as_deref() == Some("None"),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
-        local_traffic: is_local(&spec.external_traffic_policy) || is_local(&spec.internal_traffic_policy),
+        local_traffic,
     }
 }
 

@@ -24,6 +24,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest note that the API server takes.
 const NOTE_LENGTH: usize = 1024;
+/// The longest name of an object.
+const NAME_LENGTH: usize = 253;
 /// How many notices are remembered, so that a decision that is made again does not tell again.
 const REMEMBERED: usize = 16;
 
@@ -86,7 +88,7 @@ impl Recorder {
         }
         Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}{:x}", rollout.name, now.as_nanosecond(), self.count)),
+                name: Some(event_name(&rollout.name, now, self.count)),
                 namespace: Some(rollout.namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -106,6 +108,30 @@ impl Recorder {
             reporting_instance: Some(self.instance.clone()),
             type_: Some(if notice.reason.is_warning() { "Warning" } else { "Normal" }.into()),
             ..Event::default()
+        }
+    }
+}
+
+/// A name that no other Event of the Rollout has; a long name of the Rollout is cut.
+fn event_name(rollout: &str, now: Timestamp, count: u64) -> String {
+    let suffix = format!(".{:x}{count:x}", now.as_nanosecond());
+    let room = NAME_LENGTH - suffix.len();
+    let stem = rollout.get(..room).unwrap_or(rollout).trim_end_matches(['-', '.']);
+    format!("{stem}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_rollout_with_the_longest_name_has_a_name() {
+        let now = "2026-11-21T10:00:00Z".parse().expect("a time");
+        assert_eq!(event_name("hello", now, 10), "hello.18ea0717bd2c4000a");
+        let dotted = "a.".repeat(126) + "b";
+        for rollout in ["a".repeat(253), dotted] {
+            let name = event_name(&rollout, now, u64::MAX);
+            assert!(name.len() <= NAME_LENGTH && !name.contains(".."), "{name}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     handover, roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
-    why::{AdoptionWait, Why},
+    why::{AdoptionStage, AdoptionWait, RollStage, Why},
 };
 
 /// How long the preconditions of an adoption are waited for before the Deployment rolls itself instead.
@@ -54,7 +54,7 @@ fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progr
     } else {
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
-    draft.wait(Why::Rolling { stage: "letting the Deployment roll itself, off the traffic path" })
+    draft.wait(Why::Rolling(RollStage::Unpausing))
 }
 
 /// The first precondition that does not hold, having done what can be done about it.
@@ -94,13 +94,13 @@ fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
 /// Label and surge on record, canary paused, surge open, both seen; then the one write.
 fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
     let hello = view.hello;
-    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting { stage: "handing the new pods over" }) };
+    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting(AdoptionStage::HandingOver)) };
     if !view.is_labelled_for_handover() {
         // Taken off by hand in the middle of it, the label is put back with what it said.
         let kept = view.kept_max_surge();
         let label = handover::label(&release.revision, kept.as_ref().or(hello.max_surge()));
         draft.act(Action::BeginHandover { deployment: hello.object(), label });
-        return draft.wait(Why::Adopting { stage: "writing down that the hand-over begins" });
+        return draft.wait(Why::Adopting(AdoptionStage::Recording));
     }
     if !deployment.paused {
         // Unpaused it would at once start another set of pods (mechanics §7, H6).
@@ -111,18 +111,18 @@ fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
         draft.act(Action::OpenSurge { deployment: hello.object() });
     }
     if !deployment.paused || !opened || !deployment.observed() || !hello.observed() {
-        return draft.wait(Why::Adopting { stage: "preparing both Deployments for the hand-over" });
+        return draft.wait(Why::Adopting(AdoptionStage::Preparing));
     }
     if traffic::read_pods_first(view, draft) == Progress::Waiting {
         return Progress::Waiting;
     }
     draft.act(Action::AdoptReplicaSet { replica_set: canary.replica_set.object(), owner: hello.object(), size: hello.replicas });
-    draft.wait(Why::Adopting { stage: "handing the new pods over" })
+    draft.wait(Why::Adopting(AdoptionStage::HandingOver))
 }
 
 /// After the one write (or after a roll): guards the clients, waits for the old ReplicaSet to be empty, gives everything back.
 pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let Some(successor) = view.successor() else { return draft.wait(Why::Adopting { stage: "handing the new pods over" }) };
+    let Some(successor) = view.successor() else { return draft.wait(Why::Adopting(AdoptionStage::HandingOver)) };
     let live = view.live();
     draft.enter(Phase::Promoting);
     if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
@@ -133,17 +133,17 @@ pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress
         if view.hello.revision != release.revision && old.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: old.replica_set.object(), replicas: 0 });
         }
-        return draft.wait(Why::Adopting { stage: "waiting for the Deployment to let its old pods go" });
+        return draft.wait(Why::Adopting(AdoptionStage::Draining));
     }
     let size = view.hello.replicas;
     if !view.hello.observed()
         || successor.replica_set.replicas < size
         || successor.available_count(view.hello.min_ready_seconds, view.now) < size
     {
-        return draft.wait(Why::Adopting { stage: "waiting for the Deployment to count the new pods as its own" });
+        return draft.wait(Why::Adopting(AdoptionStage::Counting));
     }
     if rollback::lingering(view).is_some() {
-        return draft.wait(Why::Rolling { stage: "removing the canary, whose place the Deployment's own pods have taken" });
+        return draft.wait(Why::Rolling(RollStage::RemovingCanary));
     }
     give_back(view, draft, release, &successor)
 }
@@ -175,7 +175,7 @@ fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Progress
 /// Selectors, labels, the Deployment and the emptied canary, in an order in which every crash in between is harmless.
 fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
     if traffic::see_off(view, draft) == Progress::Waiting {
-        return draft.wait(Why::Adopting { stage: "letting everybody see that the old pods are ending" });
+        return draft.wait(Why::Adopting(AdoptionStage::Parting));
     }
     let opened = traffic::open_all(view, draft);
     let same_template = view.hello.revision == release.revision;
@@ -195,7 +195,7 @@ fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &
         }
     }
     if opened == Progress::Waiting || view.handover() || held || removing {
-        return draft.wait(Why::Adopting { stage: "giving the Services and the Deployment back to their owner" });
+        return draft.wait(Why::Adopting(AdoptionStage::GivingBack));
     }
     complete(view, draft, release, successor)
 }

@@ -112,7 +112,7 @@ impl Model {
                 external_name: false,
                 headless: false,
                 publish_not_ready: false,
-                local_traffic: false,
+                local_traffic: None,
                 endpoints: Vec::new(),
             }],
             probes: BTreeMap::new(),

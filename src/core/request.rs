@@ -54,7 +54,7 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         return judge_retry(view, request);
     }
     let Some(under_release) = under_release else {
-        return Err("no release is under way".into());
+        return Err(format!("no release is under way (phase {phase:?})"));
     };
     if under_release.revision != request.revision {
         return Err(format!("revision {} is under release, not {}", under_release.revision, request.revision));
@@ -93,11 +93,11 @@ fn judge_retry(view: &View<'_>, request: &Request) -> Result<(Command, &'static 
         return Err(format!("the Deployment's template is revision {}, not {}", view.hello.revision, request.revision));
     }
     match &status.release {
-        Some(release) if release.rollback.is_none() => Err("the revision is under release".into()),
+        Some(release) if release.rollback.is_none() => Err(format!("revision {} is under release already", request.revision)),
         _ if status.rejected.iter().any(|rejected| rejected.revision == request.revision) => {
             Ok((Command::Retry, "the revision is released again, from the first step"))
         }
-        _ => Err("the revision was not rejected".into()),
+        _ => Err(format!("revision {} was not taken back, so there is nothing to retry", request.revision)),
     }
 }
 
@@ -119,5 +119,98 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, command: Command) {
             }
         }
         Command::Abort | Command::Retry => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::model::{Crash, Model, policy};
+
+    /// A release of v2 that is held at 50 % for an hour, or, at another phase, on its way there or from there.
+    fn model(phase: Phase) -> Model {
+        let steps = json!({"steps": [{"weight": 50, "hold": "1h"}, {"weight": 100}], "settle": "0s"});
+        let mut model = Model::new(2, policy(steps));
+        model.run_to(Phase::Healthy);
+        if phase == Phase::Healthy {
+            return model;
+        }
+        model.set_image("hello:v2");
+        model.run(|model| model.phase() == Phase::Preparing);
+        if phase == Phase::Preparing {
+            return model;
+        }
+        model.run(|model| model.status().step.as_ref().is_some_and(|step| step.since.is_some_and(|since| since < model.now)));
+        if phase == Phase::Progressing {
+            return model;
+        }
+        send(&mut model, "abort", RequestAction::Abort, None);
+        model.run(|model| model.phase() == phase);
+        model
+    }
+
+    /// What becomes of a request, for the Deployment's template where no revision is named.
+    fn send(model: &mut Model, id: &str, action: RequestAction, revision: Option<&str>) -> String {
+        let revision = revision.map_or_else(|| model.hello().revision.clone(), str::to_owned);
+        let reason = "because it must \u{2013} schöne Grüße \u{1f680}".into();
+        model.edit_spec(|spec| spec.request = Some(Request { id: id.into(), action, revision, reason, by: String::new() }));
+        model.control(Crash::Never);
+        model.status().requests.last().map(|request| request.outcome.clone()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_request_is_answered_with_what_was_found() {
+        use Phase::{Healthy, Preparing, Progressing, RolledBack, RollingBack};
+        use RequestAction::{Abort, Promote, PromoteFull, Retry};
+        let stale = Some("0123456789");
+        for (phase, action, revision, outcome) in [
+            (Healthy, Promote, None, "refused: no release is under way (phase Healthy)"),
+            (Healthy, Abort, stale, "refused: no release is under way (phase Healthy)"),
+            (Healthy, Retry, None, "refused: revision REVISION was not taken back, so there is nothing to retry"),
+            (Healthy, Retry, stale, "refused: the Deployment's template is revision REVISION, not 0123456789"),
+            (Preparing, Promote, None, "refused: no gate has passed yet: the release is still being prepared"),
+            (Preparing, PromoteFull, None, "refused: no gate has passed yet: the release is still being prepared"),
+            (Preparing, Abort, None, "done: the release is taken back"),
+            (Progressing, Promote, stale, "refused: revision REVISION is under release, not 0123456789"),
+            (Progressing, Retry, None, "refused: revision REVISION is under release already"),
+            (Progressing, Promote, None, "done: the hold is over"),
+            (Progressing, PromoteFull, None, "done: the remaining steps are skipped"),
+            (
+                RollingBack,
+                Promote,
+                None,
+                "refused: the release is being taken back; a Retry request releases the revision again afterwards",
+            ),
+            (RollingBack, Abort, None, "done: the release is being taken back"),
+            (RolledBack, Promote, None, "refused: no release is under way (phase RolledBack)"),
+            (RolledBack, Retry, stale, "refused: the Deployment's template is revision REVISION, not 0123456789"),
+            (RolledBack, Retry, None, "done: the revision is released again, from the first step"),
+        ] {
+            let mut model = model(phase);
+            let outcome = outcome.replace("REVISION", &model.hello().revision);
+            assert_eq!(send(&mut model, "now", action, revision), outcome, "{action:?} in {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_sent_again_is_neither_carried_out_nor_recorded_again() {
+        let mut model = model(Phase::RolledBack);
+        let before = model.status().clone();
+        send(&mut model, "abort", RequestAction::Abort, None);
+        assert_eq!(model.status().requests, before.requests);
+        assert_eq!(model.phase(), Phase::RolledBack);
+    }
+
+    #[test]
+    fn the_last_twenty_requests_are_remembered() {
+        let mut model = model(Phase::Progressing);
+        for number in 0..25 {
+            send(&mut model, &format!("{number}"), RequestAction::Promote, Some("0123456789"));
+        }
+        let ids: Vec<&str> = model.status().requests.iter().map(|request| request.id.as_str()).collect();
+        assert_eq!((ids.len(), ids.first(), ids.last()), (REMEMBERED, Some(&"5"), Some(&"24")));
+        assert_eq!(model.phase(), Phase::Progressing);
     }
 }

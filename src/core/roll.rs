@@ -10,7 +10,7 @@ use super::{
     snapshot::ServiceFacts,
     traffic::{self, Sides, establish},
     view::{Side, View},
-    why::Why,
+    why::{RollStage, Why},
 };
 
 /// How long kept-alive connections to the canary's pods are given.
@@ -30,7 +30,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
         if view.hello.paused {
             draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
         }
-        return draft.wait(Why::Rolling { stage: "letting the Deployment roll itself, off the traffic path" });
+        return draft.wait(Why::Rolling(RollStage::Unpausing));
     };
     draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
     if view.hello.revision != release.revision && view.hello.paused {
@@ -39,7 +39,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
     let size = view.hello.replicas;
     let old_pods = sides.live.is_some_and(|live| live.replica_set.replicas > 0);
     if old_pods || successor.available_count(view.hello.min_ready_seconds, view.now) < size {
-        return draft.wait(Why::Rolling { stage: "waiting for the Deployment to roll itself, off the traffic path" });
+        return draft.wait(Why::Rolling(RollStage::Rolling));
     }
     let names = gate::pending(view, release, When::DuringSteps, &successor);
     if !names.is_empty() {
@@ -55,10 +55,10 @@ fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, su
         if successor.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: live.replica_set.object(), replicas: 0 });
         }
-        return draft.wait(Why::Rolling { stage: "finishing the roll before the next template's turn" });
+        return draft.wait(Why::Rolling(RollStage::FinishingFirst));
     }
     if successor.available_count(view.hello.min_ready_seconds, view.now) < view.hello.replicas {
-        return draft.wait(Why::Rolling { stage: "finishing the roll before the next template's turn" });
+        return draft.wait(Why::Rolling(RollStage::FinishingFirst));
     }
     match view.release().cloned() {
         Some(release) => move_over(view, draft, &release, sides.canary, successor),
@@ -85,7 +85,7 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
             draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out });
         }
         if unlabelled {
-            return draft.wait(Why::Rolling { stage: "moving the Services to the Deployment's own pods" });
+            return draft.wait(Why::Rolling(RollStage::MovingServices));
         }
     }
     let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
@@ -94,7 +94,7 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
             return Progress::Waiting;
         }
         traffic::move_services(draft, away, &target);
-        return draft.wait(Why::Rolling { stage: "moving the Services to the Deployment's own pods" });
+        return draft.wait(Why::Rolling(RollStage::MovingServices));
     }
     let services = view.unconfirmed();
     if !services.is_empty() {
@@ -104,10 +104,10 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
     let until = draft.status.step.as_mut().map_or(until, |step| *step.until.get_or_insert(until));
     if view.now < until {
         draft.wake(until);
-        return draft.wait(Why::Rolling { stage: "giving connections to the canary's pods time to end" });
+        return draft.wait(Why::Rolling(RollStage::Draining));
     }
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
     }
-    draft.wait(Why::Rolling { stage: "removing the canary, whose place the Deployment's own pods have taken" })
+    draft.wait(Why::Rolling(RollStage::RemovingCanary))
 }

@@ -69,16 +69,17 @@ impl Split {
             Self::Rotation { canary, stable } => (canary, stable),
             Self::All => (1, 0),
         };
-        percent(canary, canary + stable)
+        percent(canary, i64::from(canary) + i64::from(stable))
     }
 }
 
 /// `part` of `whole`, in percent, rounded; 0 of 0 is 0.
-pub fn percent(part: i32, whole: i32) -> u8 {
+pub fn percent(part: i32, whole: impl Into<i64>) -> u8 {
+    let whole = whole.into();
     if whole <= 0 {
         return 0;
     }
-    u8::try_from((i64::from(part) * 200 + i64::from(whole)) / (i64::from(whole) * 2)).unwrap_or(100)
+    u8::try_from((i64::from(part) * 200 + whole) / (whole * 2)).unwrap_or(100)
 }
 
 /// Canary pods beside `size` stable ones that give `weight` by counts alone: `round(w*N/(100-w))`, at least 1, at most `size`.
@@ -91,17 +92,35 @@ pub fn by_counts(weight: u8, size: i32) -> i32 {
 
 /// The numbers of canary and stable pods in rotation that come nearest to `weight`, with c <= N, 1 <= m <= N and c + m >= N.
 ///
-/// Of two that are equally near the one with more pods in rotation is taken, then the one with fewer canary pods.
+/// Of two that are equally near the one with more pods in rotation is taken, then the one with fewer canary pods. Quick at any size: only
+/// where whole pods cannot give the weight exactly, which never happens from 9,900 pods on, are the numbers gone through.
 pub fn by_rotation(weight: u8, size: i32) -> (i32, i32) {
-    let size = size.max(1);
-    let distance = |canary: i32, stable: i32| {
-        // |c/(c+m) - w/100| as a fraction over (c+m)*100, compared by cross-multiplication.
-        let total = i64::from(canary + stable);
-        ((i64::from(canary) * 100 - i64::from(weight) * total).abs(), total)
-    };
+    let (weight, size) = (i64::from(weight.clamp(1, 99)), i64::from(size.max(1)));
+    let (canary, stable) = exactly(weight, size).unwrap_or_else(|| nearest(weight, size));
+    (i32::try_from(canary).unwrap_or(i32::MAX), i32::try_from(stable).unwrap_or(i32::MAX))
+}
+
+/// The largest rotation that gives the weight exactly, where there is one.
+fn exactly(weight: i64, size: i64) -> Option<(i64, i64)> {
+    // A multiple of so many pods splits into whole pods.
+    let unit = (1..=100).find(|unit| unit * weight % 100 == 0)?;
+    // The larger part is at most the size of a side.
+    let total = size * 100 / weight.max(100 - weight) / unit * unit;
+    let canary = total * weight / 100;
+    (total >= size).then_some((canary, total - canary))
+}
+
+fn nearest(weight: i64, size: i64) -> (i64, i64) {
+    // |c/(c+m) - w/100| as a fraction over (c+m)*100, compared by cross-multiplication.
+    let distance = |canary: i64, stable: i64| ((canary * 100 - weight * (canary + stable)).abs(), canary + stable);
     let nearer = |a: (i64, i64), b: (i64, i64)| (a.0 * b.1).cmp(&(b.0 * a.1));
+    // The more stable pods beside so many of the canary, the smaller its share: the nearest is on either side of the exact number.
+    let beside = |canary: i64| {
+        let stable = canary * (100 - weight) / weight;
+        [stable, stable + 1].map(|stable| (canary, stable.clamp((size - canary).max(1), size)))
+    };
     (1..=size)
-        .flat_map(|canary| ((size - canary).max(1)..=size).map(move |stable| (canary, stable)))
+        .flat_map(beside)
         .min_by(|a, b| nearer(distance(a.0, a.1), distance(b.0, b.1)).then((b.0 + b.1).cmp(&(a.0 + a.1))).then(a.0.cmp(&b.0)))
         .unwrap_or((1, 1))
 }
@@ -127,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_pods_is_split_at_once() {
+        for (weight, size, pair) in [
+            (75, 1_000_000, (999_999, 333_333)),
+            (50, 1_000_000, (1_000_000, 1_000_000)),
+            (1, 9_899, (99, 9_801)),
+            (99, i32::MAX, (2_147_483_646, 21_691_754)),
+        ] {
+            assert_eq!(by_rotation(weight, size), pair, "{weight} % of {size}");
+            assert_eq!(Split::Rotation { canary: pair.0, stable: pair.1 }.share(size), weight, "{weight} % of {size}");
+        }
+        assert_eq!(by_counts(25, i32::MAX), 715_827_882);
+        assert_eq!(Split::Counts { canary: i32::MAX }.share(i32::MAX), 50);
+    }
+
+    #[test]
     fn a_pin_is_read_back_and_leaves_the_owners_keys() {
         let owner: Labels = [("app".to_owned(), "hello".to_owned())].into();
         for pin in [Pin::Open, Pin::Rotation, Pin::Hash("5d4f".into())] {
@@ -141,6 +175,15 @@ mod tests {
         fn rotation_never_takes_capacity_away(weight in 1u8..100, size in 1i32..60) {
             let (canary, stable) = by_rotation(weight, size);
             prop_assert!(canary >= 1 && stable >= 1 && canary <= size && stable <= size && canary + stable >= size);
+        }
+
+        #[test]
+        fn rotation_takes_the_best_of_all_pairs(weight in 1u8..100, size in 1i32..120) {
+            let share = |(canary, stable): (i32, i32)| f64::from(canary) / f64::from(canary + stable);
+            let off = |pair| (share(pair) - f64::from(weight) / 100.0).abs();
+            let all = (1..=size).flat_map(|canary| ((size - canary).max(1)..=size).map(move |stable| (canary, stable)));
+            let best = all.map(off).fold(f64::INFINITY, f64::min);
+            prop_assert!(off(by_rotation(weight, size)) <= best + 1e-12);
         }
 
         #[test]

@@ -243,8 +243,8 @@ pub struct ServiceFacts {
     pub external_name: bool,
     pub headless: bool,
     pub publish_not_ready: bool,
-    /// `externalTrafficPolicy` or `internalTrafficPolicy` is Local.
-    pub local_traffic: bool,
+    /// The one of `internalTrafficPolicy` and `externalTrafficPolicy` that is Local, if any is.
+    pub local_traffic: Option<&'static str>,
     /// uids of the pods behind ready endpoints, from the EndpointSlices.
     pub endpoints: Vec<String>,
 }

@@ -87,6 +87,10 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         if to_move.iter().any(|service| count(view.selected(service, &target).iter()) < enough) {
             return await_pods(view, draft, release, sides.canary, view.hello.replicas);
         }
+        if target == Pin::Open && see_off(view, draft) == Progress::Waiting {
+            draft.deadline(release.policy.progress_deadline, view.now);
+            return draft.wait(Why::ChangingWeight { weight });
+        }
         if read_pods_first(view, draft) == Progress::Waiting {
             return Progress::Waiting;
         }
@@ -168,7 +172,7 @@ pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
         return None;
     }
     let of_canary = |service: &&ServiceFacts| count(service.endpoints.iter().filter(|uid| canary.pods.iter().any(|pod| pod.uid == **uid)));
-    let all = services.iter().map(|service| count(service.endpoints.iter())).sum();
+    let all: i32 = services.iter().map(|service| count(service.endpoints.iter())).sum();
     Some(percent(services.iter().map(of_canary).sum(), all))
 }
 

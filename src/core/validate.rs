@@ -1,10 +1,14 @@
 //! What only the cluster can tell: whether a Rollout's Deployment, Services and policy are such that a release can go without harm.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde_json::Value;
 
-use crate::api::policy::{Gate, PolicySpec, Port};
+use crate::api::{
+    ROLLOUT_UID, ROTATION, Span,
+    policy::{Gate, HttpGate, PolicySpec, Port, When},
+    rollout::PolicyKind,
+};
 
 use super::{
     canary,
@@ -14,32 +18,50 @@ use super::{
     why::Names,
 };
 
-/// Why a Rollout is not accepted. Its text names the object and the way out.
+/// Why a Rollout is not accepted. Its text names the object and the field, what was found there, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     DeploymentNotFound { deployment: String },
-    PolicyNotFound { kind: &'static str, name: String },
+    PolicyNotFound { kind: PolicyKind, name: String },
     RivalRollout { rollout: String, object: String },
+    ReservedLabel { deployment: String, found: Reserved },
     ServiceNotFound { services: Vec<String> },
-    UnlistedService { services: Vec<String> },
-    ServiceNotSelecting { service: String },
+    UnlistedService { deployment: String, services: Vec<String> },
+    ServiceNotSelecting { service: String, deployment: String, mismatch: Mismatch },
     ServiceUnsuitable { service: String, problem: Unsuitable },
-    SelectsStrangers { service: String, pods: Vec<String> },
+    SelectsStrangers { service: String, deployment: String, pods: Vec<String> },
     OverlapNotAllowed { deployment: String, because: String },
-    UnknownPort { gate: String, port: String, known: Vec<String> },
-    HostNetwork { gate: String },
-    ReadinessGates { deployment: String },
+    DeadlineTooShort { deadline: Span, what: String, needs: Span },
+    UnknownPort { gate: String, deployment: String, port: String, known: Vec<String> },
+    HostNetwork { gate: String, deployment: String },
+    ReadinessGates { deployment: String, condition: String },
     NameTaken { name: String },
 }
 
-/// Why a Service cannot be used to move clients.
+/// A label that only Stepgate writes, where somebody else has written it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// On the Deployment: the mark of what Stepgate has made, and removes again.
+    OnDeployment,
+    /// In its template: every new pod would have clients from its first moment on.
+    InTemplate,
+}
+
+/// What a Service selects and the pods are not, as `key=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    pub wanted: Vec<String>,
+    pub found: Vec<String>,
+}
+
+/// Why a Service cannot be used to move clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsuitable {
     NoSelector,
     ExternalName,
     PublishNotReady,
-    LocalTraffic,
-    ReservedKey,
+    LocalTraffic { field: &'static str },
+    ReservedKey { found: String },
 }
 
 impl Refusal {
@@ -49,12 +71,14 @@ impl Refusal {
             Self::DeploymentNotFound { .. } => "DeploymentNotFound",
             Self::PolicyNotFound { .. } => "PolicyNotFound",
             Self::RivalRollout { .. } => "RivalRollout",
+            Self::ReservedLabel { .. } => "ReservedLabel",
             Self::ServiceNotFound { .. } => "ServiceNotFound",
             Self::UnlistedService { .. } => "UnlistedService",
             Self::ServiceNotSelecting { .. } => "ServiceNotSelecting",
             Self::ServiceUnsuitable { .. } => "ServiceUnsuitable",
             Self::SelectsStrangers { .. } => "SelectsStrangers",
             Self::OverlapNotAllowed { .. } => "OverlapNotAllowed",
+            Self::DeadlineTooShort { .. } => "DeadlineTooShort",
             Self::UnknownPort { .. } => "UnknownPort",
             Self::HostNetwork { .. } => "HostNetwork",
             Self::ReadinessGates { .. } => "ReadinessGates",
@@ -66,68 +90,73 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DeploymentNotFound { deployment } => {
-                write!(
-                    f,
-                    "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout"
-                )
-            }
-            Self::PolicyNotFound { kind, name } => write!(f, "{kind} {name} (policyRef) does not exist; create it, or name one that does"),
-            Self::RivalRollout { rollout, object } => {
-                write!(f, "Rollout {rollout} is older and already has {object}; delete one of the two")
-            }
-            Self::ServiceNotFound { services } => {
-                write!(
-                    f,
-                    "{} (services) not found in this namespace; create what is missing, or take it off the list",
-                    Names("Service", services)
-                )
-            }
-            Self::UnlistedService { services } => write!(
+            Self::DeploymentNotFound { deployment } => write!(
                 f,
-                "{} also sends clients to these pods and would show them both versions unasked; add to services, or to unmanagedServices where that is meant",
+                "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout"
+            ),
+            Self::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name } => write!(
+                f,
+                "RolloutPolicy {name} (policyRef) does not exist in this namespace; create it, or set policyRef.kind: ClusterRolloutPolicy if one of the cluster is meant"
+            ),
+            Self::PolicyNotFound { kind: PolicyKind::ClusterRolloutPolicy, name } => write!(
+                f,
+                "ClusterRolloutPolicy {name} (policyRef) does not exist; create it, or set policyRef.kind: RolloutPolicy if one of this namespace is meant"
+            ),
+            Self::RivalRollout { rollout, object } => {
+                write!(f, "Rollout {rollout} is older and already has {object}; delete one of the two, or let them name different ones")
+            }
+            Self::ReservedLabel { deployment, found: Reserved::OnDeployment } => write!(
+                f,
+                "Deployment {deployment} has label {ROLLOUT_UID}, the mark of what Stepgate has made and removes again; take it off: kubectl label deployment {deployment} {ROLLOUT_UID}-"
+            ),
+            Self::ReservedLabel { deployment, found: Reserved::InTemplate } => write!(
+                f,
+                "the template of Deployment {deployment} has label {ROTATION}, which Stepgate puts on pods to give them clients; remove it from the template"
+            ),
+            Self::ServiceNotFound { services } => write!(
+                f,
+                "{} (services) not found in this namespace; create what is missing, or take it off the list",
                 Names("Service", services)
             ),
-            Self::ServiceNotSelecting { service } => write!(
+            Self::UnlistedService { deployment, services } => write!(
                 f,
-                "Service {service} (services) does not select the pods of the Deployment's template, so it has no clients to move; correct its selector, or take it off the list"
+                "the pods of Deployment {deployment} are also behind {}, whose clients would see both versions unasked; add to services, or to unmanagedServices where that is meant",
+                Names("Service", services)
             ),
-            Self::ServiceUnsuitable { service, problem } => {
-                write!(f, "Service {service} (services) ")?;
-                match problem {
-                    Unsuitable::NoSelector => f.write_str("has no selector, so its clients cannot be moved by one; give it a selector, or take it off the list"),
-                    Unsuitable::ExternalName => f.write_str("is of type ExternalName, which has no endpoints to move; take it off the list"),
-                    Unsuitable::PublishNotReady => f.write_str("has publishNotReadyAddresses, which sends clients to pods that are not ready; set it to false, or use unmanagedServices"),
-                    Unsuitable::LocalTraffic => {
-                        f.write_str("has a traffic policy of Local, so that clients of a node without a canary pod would be cut off; set internalTrafficPolicy and externalTrafficPolicy to Cluster")
-                    }
-                    Unsuitable::ReservedKey => write!(f, "has {} or {} in its selector, which Stepgate needs for itself; remove it", KEYS[0], KEYS[1]),
-                }
-            }
-            Self::SelectsStrangers { service, pods } => write!(
+            Self::ServiceNotSelecting { service, deployment, mismatch: Mismatch { wanted, found } } => write!(
                 f,
-                "Service {service} (services) also selects {}, not made by the Deployment; narrow its selector, or relabel them",
+                "Service {service} (services) selects {}, but the pods of Deployment {deployment} have {}; correct its selector, or take it off the list",
+                wanted.join(", "),
+                found.join(", ")
+            ),
+            Self::ServiceUnsuitable { service, problem } => write!(f, "Service {service} (services) {problem}"),
+            Self::SelectsStrangers { service, deployment, pods } => write!(
+                f,
+                "Service {service} (services) also selects {}, not made by Deployment {deployment}; narrow its selector, or relabel them",
                 Names("pod", pods)
             ),
             Self::OverlapNotAllowed { deployment, because } => write!(
                 f,
                 "Deployment {deployment} {because}, so two versions of it at once may not work; set workload.allowOverlap: true if they do"
             ),
-            Self::UnknownPort { gate, port, known } => {
-                write!(f, "gate {gate} names port {port:?}, which no container of the Deployment has; ")?;
+            Self::DeadlineTooShort { deadline, what, needs } => {
+                write!(f, "progressDeadline is {deadline}, but {what} takes {needs} at least, so no release could succeed; make it longer")
+            }
+            Self::UnknownPort { gate, deployment, port, known } => {
+                write!(f, "gate {gate} (http.port) names port {port:?}, which no container of Deployment {deployment} has; ")?;
                 if known.is_empty() {
                     f.write_str("its containers name no port: use a number")
                 } else {
                     write!(f, "use a number or one of {}", known.join(", "))
                 }
             }
-            Self::HostNetwork { gate } => write!(
+            Self::HostNetwork { gate, deployment } => write!(
                 f,
-                "gate {gate} is of kind http, but the pods use the host's network, where an address does not tell which pod answers; remove the gate"
+                "gate {gate} is of kind http, but the pods of Deployment {deployment} have hostNetwork: true, where an address does not tell which pod answers; remove one of the two"
             ),
-            Self::ReadinessGates { deployment } => write!(
+            Self::ReadinessGates { deployment, condition } => write!(
                 f,
-                "the pods of Deployment {deployment} have readinessGates, which a load balancer answers only for pods it already knows; remove them"
+                "the pods of Deployment {deployment} have readinessGates ({condition}), which a load balancer answers only for pods that it already knows; remove them"
             ),
             Self::NameTaken { name } => {
                 write!(f, "Deployment {name} exists and is not of this Rollout, but the canary needs that name; rename or delete it")
@@ -136,22 +165,54 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl fmt::Display for Unsuitable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSelector => {
+                f.write_str("has no selector, so its clients cannot be moved by one; give it a selector, or take it off the list")
+            }
+            Self::ExternalName => f.write_str("is of type ExternalName, which has no endpoints to move; take it off the list"),
+            Self::PublishNotReady => f.write_str(
+                "has publishNotReadyAddresses: true, which sends clients to pods that are not ready; set it to false, or list it under unmanagedServices instead",
+            ),
+            Self::LocalTraffic { field } => write!(
+                f,
+                "has {field}: Local, so that clients of a node without a canary pod would be cut off; set it to Cluster"
+            ),
+            Self::ReservedKey { found } => write!(f, "has {found} in its selector, a key that Stepgate needs for itself; remove it"),
+        }
+    }
+}
+
 /// The first reason not to begin a release, if there is any.
 pub fn refusal(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
     let spec = &view.snapshot.rollout.spec;
     rival(view)
+        .or_else(|| reserved_label(view))
         .or_else(|| policy.is_none().then(|| missing_policy(view)).flatten())
         .or_else(|| services_missing(view))
         .or_else(|| view.services().into_iter().find_map(|service| unsuitable(view, service)))
         .or_else(|| unlisted(view))
         .or_else(|| template_problem(view, spec.workload.allow_overlap))
-        .or_else(|| policy.and_then(|policy| policy.gates.iter().find_map(|gate| gate_problem(view, gate))))
+        .or_else(|| policy.and_then(|policy| policy_problem(view, policy)))
 }
 
 /// The name of the policy that does not exist.
 pub fn missing_policy(view: &View<'_>) -> Option<Refusal> {
     let reference = view.snapshot.rollout.spec.policy_ref.as_ref()?;
-    Some(Refusal::PolicyNotFound { kind: reference.kind.as_str(), name: reference.name.clone() })
+    Some(Refusal::PolicyNotFound { kind: reference.kind, name: reference.name.clone() })
+}
+
+/// A label of ours that its owner wrote, or copied from a canary.
+fn reserved_label(view: &View<'_>) -> Option<Refusal> {
+    let found = if view.hello.labels.contains_key(ROLLOUT_UID) {
+        Reserved::OnDeployment
+    } else if template_labels(view).contains_key(ROTATION) {
+        Reserved::InTemplate
+    } else {
+        return None;
+    };
+    Some(Refusal::ReservedLabel { deployment: view.hello.name.clone(), found })
 }
 
 /// Another Rollout that was first, for the Deployment or for one of the Services.
@@ -182,21 +243,23 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
     if service.external_name {
         return problem(Unsuitable::ExternalName);
     }
+    // With a live version on record such a key is a leftover of ours, which is taken off at rest; before that it is its owner's.
+    if view.snapshot.status.stable.is_none()
+        && let Some((key, value)) = service.selector.iter().find(|(key, _)| KEYS.contains(&key.as_str()))
+    {
+        return problem(Unsuitable::ReservedKey { found: format!("{key}={value}") });
+    }
     if owner.is_empty() {
         return problem(Unsuitable::NoSelector);
     }
     if service.publish_not_ready {
         return problem(Unsuitable::PublishNotReady);
     }
-    if service.local_traffic {
-        return problem(Unsuitable::LocalTraffic);
+    if let Some(field) = service.local_traffic {
+        return problem(Unsuitable::LocalTraffic { field });
     }
-    // With a live version on record such a key is a leftover of ours, which is taken off at rest; before that it is its owner's.
-    if view.snapshot.status.stable.is_none() && owner.len() < service.selector.len() {
-        return problem(Unsuitable::ReservedKey);
-    }
-    if !subset(&owner, &template_labels(view)) {
-        return Some(Refusal::ServiceNotSelecting { service: service.name.clone() });
+    if let Some(mismatch) = mismatch(&owner, &template_labels(view)) {
+        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), deployment: view.hello.name.clone(), mismatch });
     }
     let ours: Vec<&str> = std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect();
     let family = |owner: &str| {
@@ -214,7 +277,21 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         .map(|pod| pod.name.clone())
         .take(3)
         .collect();
-    (!strangers.is_empty()).then(|| Refusal::SelectsStrangers { service: service.name.clone(), pods: strangers })
+    (!strangers.is_empty()).then(|| Refusal::SelectsStrangers {
+        service: service.name.clone(),
+        deployment: view.hello.name.clone(),
+        pods: strangers,
+    })
+}
+
+/// What a selector asks for and these labels do not give.
+fn mismatch(selector: &Labels, labels: &Labels) -> Option<Mismatch> {
+    let wrong: Vec<_> = selector.iter().filter(|(key, value)| labels.get(*key) != Some(*value)).collect();
+    let found = |key: &String| labels.get(key).map_or_else(|| format!("no label {key}"), |value| format!("{key}={value}"));
+    (!wrong.is_empty()).then(|| Mismatch {
+        wanted: wrong.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        found: wrong.iter().map(|(key, _)| found(key)).collect(),
+    })
 }
 
 /// Services that select the pods and are on neither list.
@@ -224,19 +301,21 @@ fn unlisted(view: &View<'_>) -> Option<Refusal> {
         .snapshot
         .services
         .iter()
-        .filter(|service| !service.deleting && !service.external_name && !service.selector.is_empty())
+        .filter(|service| !service.deleting && !service.external_name)
         .filter(|service| !spec.services.contains(&service.name) && !spec.unmanaged_services.contains(&service.name))
-        .filter(|service| subset(&owners(&service.selector), &labels))
+        // One that selects by a key of ours alone says nothing of whose pods it means.
+        .filter(|service| !owners(&service.selector).is_empty() && subset(&owners(&service.selector), &labels))
         .map(|service| service.name.clone())
         .collect();
     services.sort();
-    (!services.is_empty()).then_some(Refusal::UnlistedService { services })
+    (!services.is_empty()).then(|| Refusal::UnlistedService { deployment: view.hello.name.clone(), services })
 }
 
 fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
     let (hello, spec) = (view.hello, &view.hello.template["spec"]);
-    if spec["readinessGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
-        return Some(Refusal::ReadinessGates { deployment: hello.name.clone() });
+    if let Some(gate) = list(&spec["readinessGates"]).next() {
+        let condition = gate["conditionType"].as_str().unwrap_or_default().to_owned();
+        return Some(Refusal::ReadinessGates { deployment: hello.name.clone(), condition });
     }
     if let Some(taken) = canary::name_taken(view, &hello.revision) {
         return Some(Refusal::NameTaken { name: taken });
@@ -259,22 +338,52 @@ fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
     because.map(|because| Refusal::OverlapNotAllowed { deployment: hello.name.clone(), because })
 }
 
+/// What cannot work with this Deployment, whatever the cluster does.
+fn policy_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
+    let too_slow = slowest_wait(view, policy).filter(|(needs, _)| *needs >= policy.progress_deadline);
+    too_slow
+        .map(|(needs, what)| Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs })
+        .or_else(|| policy.gates.iter().find_map(|gate| gate_problem(view, gate)))
+}
+
+/// What a canary has to wait for at least before its first client, under `progressDeadline`.
+fn slowest_wait(view: &View<'_>, policy: &PolicySpec) -> Option<(Span, String)> {
+    let hello = view.hello;
+    let min_ready = Span::seconds(u64::try_from(hello.min_ready_seconds).unwrap_or_default());
+    let gates = policy.gates.iter().filter(|gate| gate.when.contains(&When::BeforeTraffic));
+    gates
+        .filter_map(|gate| Some((gate, gate.http.as_ref()?)))
+        .map(|(gate, http)| {
+            let HttpGate { period, success_threshold, .. } = http;
+            (time_to_pass(http), format!("gate {} ({success_threshold} successes in a row, one every {period})", gate.name))
+        })
+        .chain((min_ready > Span::default()).then(|| (min_ready, format!("minReadySeconds of Deployment {}", hello.name))))
+        .max_by_key(|(needs, _)| *needs)
+}
+
+/// The first probe comes at once, the others a period apart.
+fn time_to_pass(http: &HttpGate) -> Span {
+    Span(http.period.0.checked_mul(http.success_threshold.saturating_sub(1)).unwrap_or(Duration::MAX))
+}
+
 fn gate_problem(view: &View<'_>, gate: &Gate) -> Option<Refusal> {
     let http = gate.http.as_ref()?;
     let spec = &view.hello.template["spec"];
+    let deployment = view.hello.name.clone();
     if spec["hostNetwork"].as_bool() == Some(true) {
-        return Some(Refusal::HostNetwork { gate: gate.name.clone() });
+        return Some(Refusal::HostNetwork { gate: gate.name.clone(), deployment });
     }
     let Port::Name(port) = &http.port else { return None };
     let known: Vec<String> = containers(spec)
         .flat_map(|container| list(&container["ports"]))
         .filter_map(|port| port["name"].as_str().map(str::to_owned))
         .collect();
-    (!known.contains(port)).then(|| Refusal::UnknownPort { gate: gate.name.clone(), port: port.clone(), known })
+    (!known.contains(port)).then(|| Refusal::UnknownPort { gate: gate.name.clone(), deployment, port: port.clone(), known })
 }
 
+/// The containers that run for as long as the pod: its own, and its sidecars.
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
-    list(&spec["containers"])
+    list(&spec["containers"]).chain(list(&spec["initContainers"]).filter(|container| container["restartPolicy"] == "Always"))
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -105,14 +105,14 @@ impl<'a> View<'a> {
         Some(self.side(set))
     }
 
-    /// Deployments that this Rollout has made, whatever their revision.
+    /// Deployments that this Rollout has made, whatever their revision. Never the user's, even with our label on it: these are removed.
     pub fn ours(&self) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
-        let uid = self.snapshot.rollout.uid.as_str();
+        let (uid, hello) = (self.snapshot.rollout.uid.as_str(), self.hello.uid.as_str());
         self.snapshot
             .deployments
             .iter()
             .map(Arc::as_ref)
-            .filter(move |deployment| deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
+            .filter(move |deployment| deployment.uid != hello && deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
     }
 
     /// The Deployment that was made for the release under way.

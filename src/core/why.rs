@@ -56,9 +56,9 @@ pub enum Why {
     /// Preconditions of the adoption.
     AdoptionAwaits(AdoptionWait),
     /// The adoption is under way.
-    Adopting { stage: &'static str },
+    Adopting(AdoptionStage),
     /// The Deployment rolls itself, off the traffic path.
-    Rolling { stage: &'static str },
+    Rolling(RollStage),
     /// Clients are being taken back.
     TakingBack { reason: String },
     /// Both sides are bad, so nothing is moved.
@@ -93,6 +93,56 @@ impl fmt::Display for AdoptionWait {
             Self::StableAvailable => "all pods of the old version to be available",
             Self::CanaryAvailable => "all pods of the new version to be available",
             Self::ServicesPinned => "the Services to be pinned to the new version",
+        })
+    }
+}
+
+/// How far an adoption is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionStage {
+    Recording,
+    Preparing,
+    HandingOver,
+    Draining,
+    Counting,
+    Parting,
+    GivingBack,
+}
+
+impl fmt::Display for AdoptionStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recording => "writing down that the hand-over begins",
+            Self::Preparing => "preparing both Deployments for the hand-over",
+            Self::HandingOver => "handing the new pods over",
+            Self::Draining => "waiting for the Deployment to let its old pods go",
+            Self::Counting => "waiting for the Deployment to count the new pods as its own",
+            Self::Parting => "letting everybody see that the old pods are ending",
+            Self::GivingBack => "giving the Services and the Deployment back to their owner",
+        })
+    }
+}
+
+/// How far the roll of a Deployment is, off the traffic path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollStage {
+    Unpausing,
+    Rolling,
+    FinishingFirst,
+    MovingServices,
+    Draining,
+    RemovingCanary,
+}
+
+impl fmt::Display for RollStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unpausing => "letting the Deployment roll itself, off the traffic path",
+            Self::Rolling => "waiting for the Deployment to roll itself, off the traffic path",
+            Self::FinishingFirst => "finishing the roll before the next template's turn",
+            Self::MovingServices => "moving the Services to the Deployment's own pods",
+            Self::Draining => "giving connections to the canary's pods time to end",
+            Self::RemovingCanary => "removing the canary, whose place the Deployment's own pods have taken",
         })
     }
 }
@@ -171,7 +221,8 @@ impl fmt::Display for Why {
                 write!(f, "all clients are on the new version; the previous one is kept warm until {}", second(*until))
             }
             Self::AdoptionAwaits(wait) => write!(f, "waiting for {wait} before the new pods are handed over"),
-            Self::Adopting { stage } | Self::Rolling { stage } => f.write_str(stage),
+            Self::Adopting(stage) => stage.fmt(f),
+            Self::Rolling(stage) => stage.fmt(f),
             Self::TakingBack { reason } => write!(f, "taking clients back to the old version: {reason}"),
             Self::BothSidesBad { reason } => {
                 write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are")

@@ -40,14 +40,18 @@ fn a_later_write_leaves_the_stamp_alone_unless_it_changes_the_request() {
     assert_eq!(asked(&world, "mallory", &json!({ "by": "bob" })), "alice", "a stamp cannot be changed by itself");
     world.stepgate.run(&["patch", "rollout", "hello", "--type=merge", "-p", r#"{"metadata": {"finalizers": ["stepgate.dev/rollout"]}}"#]);
     assert_eq!(by(&world), "alice");
-    for change in [
-        json!({ "action": "Abort" }),
-        json!({ "revision": "3333333333" }),
+    for (number, change) in [
+        json!({ "id": "x", "action": "Abort" }),
+        json!({ "id": "y", "revision": "3333333333" }),
         json!({ "reason": "no" }),
-        json!({ "id": "2" }),
+        json!({ "id": "z" }),
         json!({ "reason": null }),
-    ] {
-        assert_eq!(asked(&world, "alice", &json!({ "id": "1", "action": "Promote", "revision": "2222222222", "reason": "fine" })), "alice");
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = number.to_string();
+        assert_eq!(asked(&world, "alice", &json!({ "id": id, "action": "Promote", "revision": "2222222222", "reason": "fine" })), "alice");
         assert_eq!(asked(&world, "mallory", &change), "mallory", "{change}");
     }
 }

@@ -1,6 +1,4 @@
-//! The kinds on a real API server: what it takes, what it refuses and with which words, and what kubectl shows of it.
-//!
-//! The tables are in `table.rs`. The same rows go through kube's evaluation of the rules without a cluster, so that both agree.
+//! The kinds on a real API server: what kubectl shows of them. What is refused, and with which words, is in `tests/inputs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +10,4 @@
 
 #[path = "../kubectl/mod.rs"]
 mod kubectl;
-mod offline;
-mod server;
 mod shown;
-mod table;

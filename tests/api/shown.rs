@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use stepgate::cli::crds;
 
-use crate::{
-    kubectl::{Answer, Kubectl, apply_kinds, cluster, unique},
-    table::object,
-};
+use crate::kubectl::{Answer, Kubectl, apply_kinds, cluster, unique};
+
+/// An object of one of our kinds from its spec in YAML.
+fn object(kind: &str, spec: &str) -> Value {
+    let spec: Value = serde_saphyr::from_str(spec).unwrap();
+    json!({ "apiVersion": "stepgate.dev/v1alpha1", "kind": kind, "metadata": { "name": "row" }, "spec": spec })
+}
 
 /// The warnings of an apply, but for kubectl's own about an object that somebody has made in another way before.
 fn warnings(answer: &Answer) -> Vec<&str> {

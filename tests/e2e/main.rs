@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expected by failing")]
 #![allow(clippy::disallowed_methods, reason = "the clock of the real cluster is the real one")]
 
+#[path = "../controller/mod.rs"]
+mod controller;
 mod scenario;
 mod world;
 

@@ -15,13 +15,11 @@ use stepgate::{
 };
 use tokio::{net::TcpStream, time};
 
-use super::{
-    Guard, Manifests, Scenario,
-    cluster::{self, Cluster},
-    controller::Controller,
-    merge,
+use super::{Guard, Manifests, Scenario, merge};
+use crate::{
+    controller::{self, Cluster, Controller},
+    world::{Allowance, HELLO, Kind, record, text},
 };
-use crate::world::{Allowance, HELLO, Kind, record, text};
 
 /// Requests a second on new connections.
 const RATE: f64 = 100.0;
@@ -135,7 +133,7 @@ impl Plan {
     pub async fn start_without_controller(self) -> Scenario {
         let random = RandomState::new().hash_one(std::process::id());
         let namespace = format!("e2e-{}-{:06x}", &self.name[..self.name.len().min(40)], random & 0xff_ffff);
-        let folder = cluster::folder().join(&namespace);
+        let folder = controller::folder().join(&namespace);
         fs::create_dir_all(&folder).expect("a folder for the log");
         let client = self.cluster.client().await;
         let timeline = record(&client, &namespace);

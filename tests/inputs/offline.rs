@@ -1,12 +1,18 @@
-//! The rules without a cluster: kube's evaluation of CEL says what the API server says.
+//! The tables without a cluster: kube's evaluation of CEL says what the API server says, and the core what the controller says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::cel::{ValidationErrors, Validator};
 use serde_json::Value;
-use stepgate::cli::crds;
+use stepgate::{
+    cli::crds,
+    core::{action::Action, decide::decide},
+};
 
-use crate::table;
+use crate::{
+    manifests::{Line, manifests},
+    states::{Known, states},
+};
 
 fn schemas() -> BTreeMap<String, Value> {
     let schema = |definition: Value| {
@@ -56,41 +62,40 @@ fn all_messages() -> BTreeSet<String> {
 #[test]
 fn accepted_objects_break_no_rule() {
     let schemas = schemas();
-    for object in table::accepted() {
+    for object in manifests().accepted.iter().map(crate::manifests::Object::manifest) {
         validate(&schemas, &object, None).unwrap_or_else(|errors| panic!("{object}: {errors}"));
     }
 }
 
 #[test]
-fn an_object_that_a_rule_refuses_is_refused_in_the_same_words() {
+fn a_rule_refuses_in_the_same_words() {
     let (schemas, messages) = (schemas(), all_messages());
-    for (object, sentence) in table::refused() {
-        if messages.iter().any(|message| message.contains(sentence)) {
-            let errors = validate(&schemas, &object, None).expect_err(&format!("taken: {object}")).to_string();
-            assert!(errors.contains(sentence), "{object}: {errors}");
+    for row in manifests().refused {
+        let object = row.manifest();
+        for line in &row.says {
+            let rule = messages.iter().find(|message| line.text().ends_with(message.as_str()));
+            assert_eq!(rule.is_some(), matches!(line, Line::Rule(_)), "who says it? {}", line.text());
+            let Some(rule) = rule else { continue };
+            let before = row.manifest_before();
+            let errors = validate(&schemas, &object, before.as_ref()).expect_err(&format!("taken: {object}")).to_string();
+            assert!(errors.contains(rule.as_str()), "{object}: {errors}");
         }
     }
 }
 
 #[test]
 fn every_rule_has_a_row_that_it_refuses() {
-    let changes = table::UPDATES.iter().filter_map(|(_, _, sentence)| *sentence);
-    let sentences: Vec<_> = table::refused().into_iter().map(|(_, sentence)| sentence).chain(changes).collect();
+    let rows = manifests().refused;
+    let sentences: Vec<&str> = rows.iter().flat_map(|row| &row.says).map(Line::text).collect();
     for message in all_messages() {
-        assert!(sentences.iter().any(|sentence| message.contains(sentence)), "no row for {message:?}");
+        assert!(sentences.iter().any(|sentence| sentence.ends_with(&message)), "no row for {message:?}");
     }
 }
 
 #[test]
-fn a_change_that_a_rule_refuses_is_refused_in_the_same_words() {
-    let schemas = schemas();
-    for (before, after, sentence) in table::UPDATES {
-        let (before, after) = (table::object("Rollout", before), table::object("Rollout", after));
-        match (validate(&schemas, &after, Some(&before)), sentence) {
-            (Ok(()), None) => {}
-            (Err(errors), Some(sentence)) => assert!(errors.to_string().contains(sentence), "{after}: {errors}"),
-            (outcome, sentence) => panic!("{after}: {outcome:?}, but expected {sentence:?}"),
-        }
+fn no_rule_ends_in_an_error_of_its_own() {
+    for line in manifests().refused.iter().flat_map(|row| &row.says) {
+        assert!(!line.text().contains("evaluating rule"), "{}", line.text());
     }
 }
 
@@ -115,5 +120,34 @@ fn presets_break_no_rule() {
     let schemas = schemas();
     for (_, text) in stepgate::cli::presets::PRESETS {
         validate(&schemas, &serde_saphyr::from_str(text).unwrap(), None).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_released_is_told_with_its_sentence_and_nothing_is_done() {
+    let now = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut wrong = Vec::new();
+    for row in states().refused {
+        let known = Known::offline(&row.objects);
+        let decision = decide(&known.snapshot(), now);
+        let accepted = decision.status.conditions.iter().find(|condition| condition.type_ == "Accepted").unwrap();
+        let said = (accepted.status.as_str(), accepted.reason.as_str(), accepted.message.as_str());
+        let says = row.says(&known.canary());
+        if said != ("False", &row.reason, &says) {
+            wrong.push(format!("{}\n  said:     {said:?}\n  expected: {} {says}", row.state, row.reason));
+        }
+        assert_eq!(decision.actions, Vec::<Action>::new(), "{}", row.state);
+        assert_eq!(decision.wake_at, None, "{}: nothing is to be looked at again unless something changes", row.state);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_only_unusual_is_accepted() {
+    let now = "2026-11-21T10:00:00Z".parse().unwrap();
+    for row in states().accepted {
+        let decision = decide(&Known::offline(&row.objects).snapshot(), now);
+        let accepted = decision.status.conditions.iter().find(|condition| condition.type_ == "Accepted").unwrap();
+        assert_eq!(accepted.status, "True", "{}: {}", row.state, accepted.message);
     }
 }

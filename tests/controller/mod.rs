@@ -1,0 +1,10 @@
+//! A cluster with everything that `stepgate install` puts there but the controller, and the built controller as a process of the test.
+
+// Each test target uses a part of it.
+#![allow(dead_code)]
+
+mod cluster;
+mod process;
+
+pub use cluster::{Cluster, folder};
+pub use process::Controller;

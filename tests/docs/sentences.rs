@@ -1,0 +1,219 @@
+//! One example of everything that `status.why` and condition `Accepted` can say.
+//!
+//! The matches below name every variant, so that the compiler asks for a place of a new one, and a test for its example.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use stepgate::{
+    api::{Span, rollout::PolicyKind},
+    core::{
+        validate::{Mismatch, Refusal, Reserved, Unsuitable},
+        why::{AdoptionStage, AdoptionWait, RollStage, Why},
+    },
+};
+
+fn time() -> Timestamp {
+    "2026-11-21T10:05:00Z".parse().unwrap()
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// Examples of [`Why`], but for the refusals.
+pub fn whys() -> Vec<Why> {
+    let (hello, revision, reason) = (|| "hello".to_owned(), || "3f9c1ab27d".to_owned(), || "REASON".to_owned());
+    let waits = [
+        AdoptionWait::DeploymentObserved,
+        AdoptionWait::SameSize,
+        AdoptionWait::StableAvailable,
+        AdoptionWait::CanaryAvailable,
+        AdoptionWait::ServicesPinned,
+    ];
+    let stages = [
+        AdoptionStage::Recording,
+        AdoptionStage::Preparing,
+        AdoptionStage::HandingOver,
+        AdoptionStage::Draining,
+        AdoptionStage::Counting,
+        AdoptionStage::Parting,
+        AdoptionStage::GivingBack,
+    ];
+    let rolls = [
+        RollStage::Unpausing,
+        RollStage::Rolling,
+        RollStage::FinishingFirst,
+        RollStage::MovingServices,
+        RollStage::Draining,
+        RollStage::RemovingCanary,
+    ];
+    let mut all = vec![
+        Why::Serving { revision: revision() },
+        Why::NativeRollout { deployment: hello() },
+        Why::NativeRolloutStuck { deployment: hello() },
+        Why::LiveVersionGone { deployment: hello(), hash: "5d4f8c7b9d".into() },
+        Why::Recording,
+        Why::Beginning { canary: "hello-3f9c1a".into() },
+        Why::Pausing { deployment: hello() },
+        Why::Restoring { deployment: hello() },
+        Why::Pinning { services: names(&["hello"]) },
+        Why::CreatingCanary { name: "hello-3f9c1a".into() },
+        Why::CanaryBeingRemoved { name: "hello-3f9c1a".into() },
+        Why::CanaryPods { needed: 4, trouble: None, until: Some(time()) },
+        Why::Gates { names: names(&["healthz"]), until: Some(time()) },
+        Why::Verifying,
+        Why::ChangingWeight { weight: 25 },
+        Why::Confirming { weight: 25, services: names(&["hello"]) },
+        Why::Settling { weight: 25, until: time() },
+        Why::Holding { weight: 25, until: time() },
+        Why::PausedBySpec { weight: 25 },
+        Why::Sheltering { ready: 3, needed: 4 },
+        Why::Baking { until: time() },
+        Why::TakingBack { reason: reason() },
+        Why::BothSidesBad { reason: reason() },
+        Why::RemovingCanary { reason: reason() },
+        Why::KeptForDebugging { reason: reason() },
+        Why::Held { revision: revision(), reason: reason() },
+        Why::Deleting,
+        Why::WorkloadGoing { deployment: hello() },
+    ];
+    all.extend(waits.map(Why::AdoptionAwaits));
+    all.extend(stages.map(Why::Adopting));
+    all.extend(rolls.map(Why::Rolling));
+    all
+}
+
+/// Examples of [`Refusal`].
+pub fn refusals() -> Vec<Refusal> {
+    let (hello, gate) = (|| "hello".to_owned(), || "healthz".to_owned());
+    let unsuitable = [
+        Unsuitable::NoSelector,
+        Unsuitable::ExternalName,
+        Unsuitable::PublishNotReady,
+        Unsuitable::LocalTraffic { field: "internalTrafficPolicy" },
+        Unsuitable::ReservedKey { found: "pod-template-hash=5d4f8c7b9d".into() },
+    ];
+    let mut all = vec![
+        Refusal::DeploymentNotFound { deployment: hello() },
+        Refusal::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name: "careful".into() },
+        Refusal::PolicyNotFound { kind: PolicyKind::ClusterRolloutPolicy, name: "careful".into() },
+        Refusal::RivalRollout { rollout: "older".into(), object: "Deployment hello".into() },
+        Refusal::ReservedLabel { deployment: hello(), found: Reserved::OnDeployment },
+        Refusal::ReservedLabel { deployment: hello(), found: Reserved::InTemplate },
+        Refusal::ServiceNotFound { services: names(&["hello"]) },
+        Refusal::UnlistedService { deployment: hello(), services: names(&["metrics"]) },
+        Refusal::ServiceNotSelecting {
+            service: hello(),
+            deployment: hello(),
+            mismatch: Mismatch { wanted: names(&["app=website"]), found: names(&["app=hello"]) },
+        },
+        Refusal::SelectsStrangers { service: hello(), deployment: hello(), pods: names(&["debug"]) },
+        Refusal::OverlapNotAllowed { deployment: hello(), because: "has strategy Recreate".into() },
+        Refusal::DeadlineTooShort {
+            deadline: Span::seconds(600),
+            what: "minReadySeconds of Deployment hello".into(),
+            needs: Span::seconds(900),
+        },
+        Refusal::UnknownPort { gate: gate(), deployment: hello(), port: "web".into(), known: names(&["http"]) },
+        Refusal::HostNetwork { gate: gate(), deployment: hello() },
+        Refusal::ReadinessGates { deployment: hello(), condition: "target-health.example/hello".into() },
+        Refusal::NameTaken { name: "hello-3f9c1a".into() },
+    ];
+    all.extend(unsuitable.map(|problem| Refusal::ServiceUnsuitable { service: hello(), problem }));
+    all
+}
+
+/// The place of each variant.
+fn place(why: &Why) -> usize {
+    match why {
+        Why::Serving { .. } => 0,
+        Why::NativeRollout { .. } => 1,
+        Why::NativeRolloutStuck { .. } => 2,
+        Why::LiveVersionGone { .. } => 3,
+        Why::Recording => 4,
+        Why::Beginning { .. } => 5,
+        Why::Pausing { .. } => 6,
+        Why::Restoring { .. } => 7,
+        Why::Pinning { .. } => 8,
+        Why::CreatingCanary { .. } => 9,
+        Why::CanaryBeingRemoved { .. } => 10,
+        Why::CanaryPods { .. } => 11,
+        Why::Gates { .. } => 12,
+        Why::Verifying => 13,
+        Why::ChangingWeight { .. } => 14,
+        Why::Confirming { .. } => 15,
+        Why::Settling { .. } => 16,
+        Why::Holding { .. } => 17,
+        Why::PausedBySpec { .. } => 18,
+        Why::Sheltering { .. } => 19,
+        Why::Baking { .. } => 20,
+        Why::TakingBack { .. } => 21,
+        Why::BothSidesBad { .. } => 22,
+        Why::RemovingCanary { .. } => 23,
+        Why::KeptForDebugging { .. } => 24,
+        Why::Held { .. } => 25,
+        Why::Deleting => 26,
+        Why::WorkloadGoing { .. } => 27,
+        Why::AdoptionAwaits(wait) => match wait {
+            AdoptionWait::DeploymentObserved => 28,
+            AdoptionWait::SameSize => 29,
+            AdoptionWait::StableAvailable => 30,
+            AdoptionWait::CanaryAvailable => 31,
+            AdoptionWait::ServicesPinned => 32,
+        },
+        Why::Adopting(stage) => match stage {
+            AdoptionStage::Recording => 33,
+            AdoptionStage::Preparing => 34,
+            AdoptionStage::HandingOver => 35,
+            AdoptionStage::Draining => 36,
+            AdoptionStage::Counting => 37,
+            AdoptionStage::Parting => 38,
+            AdoptionStage::GivingBack => 39,
+        },
+        Why::Rolling(stage) => match stage {
+            RollStage::Unpausing => 40,
+            RollStage::Rolling => 41,
+            RollStage::FinishingFirst => 42,
+            RollStage::MovingServices => 43,
+            RollStage::Draining => 44,
+            RollStage::RemovingCanary => 45,
+        },
+        Why::Refused(refusal) => 46 + place_of_refusal(refusal),
+    }
+}
+
+/// The same of refusals.
+fn place_of_refusal(refusal: &Refusal) -> usize {
+    match refusal {
+        Refusal::DeploymentNotFound { .. } => 0,
+        Refusal::PolicyNotFound { kind: PolicyKind::RolloutPolicy, .. } => 1,
+        Refusal::PolicyNotFound { kind: PolicyKind::ClusterRolloutPolicy, .. } => 2,
+        Refusal::RivalRollout { .. } => 3,
+        Refusal::ReservedLabel { found: Reserved::OnDeployment, .. } => 4,
+        Refusal::ReservedLabel { found: Reserved::InTemplate, .. } => 5,
+        Refusal::ServiceNotFound { .. } => 6,
+        Refusal::UnlistedService { .. } => 7,
+        Refusal::ServiceNotSelecting { .. } => 8,
+        Refusal::SelectsStrangers { .. } => 9,
+        Refusal::OverlapNotAllowed { .. } => 10,
+        Refusal::DeadlineTooShort { .. } => 11,
+        Refusal::UnknownPort { .. } => 12,
+        Refusal::HostNetwork { .. } => 13,
+        Refusal::ReadinessGates { .. } => 14,
+        Refusal::NameTaken { .. } => 15,
+        Refusal::ServiceUnsuitable { problem, .. } => match problem {
+            Unsuitable::NoSelector => 16,
+            Unsuitable::ExternalName => 17,
+            Unsuitable::PublishNotReady => 18,
+            Unsuitable::LocalTraffic { .. } => 19,
+            Unsuitable::ReservedKey { .. } => 20,
+        },
+    }
+}
+
+#[test]
+fn offline_every_variant_has_an_example() {
+    let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
+    assert_eq!(found, (0..67).collect());
+}
