@@ -23,7 +23,7 @@ use crate::{
     core::{
         canary,
         decide::decide,
-        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Rival, ServiceFacts, Snapshot},
+        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Snapshot},
     },
     gate::{
         http::Asker,
@@ -428,13 +428,7 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         },
         (None, None) => None,
     };
-    let rivals = facts.rollouts.iter().filter(|other| other.uid != seen.uid && !other.facts.deleting).map(|other| Rival {
-        name: other.name.clone(),
-        uid: other.uid.clone(),
-        created_at: other.facts.created_at,
-        deployment: other.facts.spec.workload.deployment.clone(),
-        services: other.facts.spec.services.clone(),
-    });
+    let rivals = facts.rollouts.iter().filter(|other| other.uid != seen.uid && !other.facts.deleting).map(|other| observe::rival(other));
     Snapshot {
         rollout: seen.facts.clone(),
         status: actor.status(seen),
@@ -443,21 +437,16 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         deployments: facts.deployments.iter().cloned().collect(),
         replica_sets: facts.replica_sets.iter().cloned().collect(),
         pods: facts.pods.iter().cloned().collect(),
-        services: facts.services.iter().map(|service| Arc::new(service_facts(service, &facts.slices))).collect(),
+        services: facts
+            .services
+            .iter()
+            .map(|service| Arc::new(observe::service_facts(service, facts.slices.iter().map(Arc::as_ref))))
+            .collect(),
         rivals: rivals.collect(),
         probes: actor.probes.facts().clone(),
         guarded: actor.guarded(),
         pods_read_at: actor.pods_read_at(),
     }
-}
-
-fn service_facts(service: &ServiceSeen, slices: &Store<SliceSeen>) -> ServiceFacts {
-    let ServiceSeen { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } =
-        service.clone();
-    // A dual-stack Service has a slice for each family, with the same pods.
-    let endpoints: BTreeSet<&String> = slices.iter().filter(|slice| slice.service == name).flat_map(|slice| &slice.ready).collect();
-    let endpoints = endpoints.into_iter().cloned().collect();
-    ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
 }
 
 /// Sleeps until then; for ever, where no time is given.

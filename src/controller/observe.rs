@@ -1,6 +1,9 @@
 //! Objects, reduced to the facts that decisions read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,7 +20,9 @@ use crate::{
     api::{POD_TEMPLATE_HASH, Rollout, RolloutSpec, RolloutStatus},
     core::{
         revision::revision,
-        snapshot::{DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, RolloutFacts, Selector},
+        snapshot::{
+            DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, Rival, RolloutFacts, Selector, ServiceFacts,
+        },
     },
 };
 
@@ -268,6 +273,28 @@ pub fn slice(object: &EndpointSlice) -> SliceSeen {
         resource_version: version(object),
         service: object.labels().get("kubernetes.io/service-name").cloned().unwrap_or_default(),
         ready: ready.filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.clone()).collect(),
+    }
+}
+
+/// A Service with the endpoints that its slices, among those of the namespace, have. A dual-stack Service has a slice for each family, with
+/// the same pods.
+pub fn service_facts<'a>(service: &ServiceSeen, slices: impl Iterator<Item = &'a SliceSeen>) -> ServiceFacts {
+    let ServiceSeen { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } =
+        service.clone();
+    let endpoints: BTreeSet<&String> = slices.filter(|slice| slice.service == name).flat_map(|slice| &slice.ready).collect();
+    let endpoints = endpoints.into_iter().cloned().collect();
+    ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
+}
+
+/// What another Rollout needs to know of this one.
+pub fn rival(rollout: &RolloutSeen) -> Rival {
+    let RolloutFacts { name, uid, created_at, spec, .. } = &rollout.facts;
+    Rival {
+        name: name.clone(),
+        uid: uid.clone(),
+        created_at: *created_at,
+        deployment: spec.workload.deployment.clone(),
+        services: spec.services.clone(),
     }
 }
 

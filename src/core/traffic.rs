@@ -34,15 +34,6 @@ pub struct Sides<'a, 'b> {
     pub live: Option<&'b Side<'a>>,
 }
 
-/// The pin that a split needs.
-pub fn pin(split: Split, canary: &Side<'_>) -> Pin {
-    match split {
-        Split::Counts { .. } => Pin::Open,
-        Split::Rotation { .. } => Pin::Rotation,
-        Split::All => Pin::Hash(canary.replica_set.hash.clone()),
-    }
-}
-
 /// How long to wait after a confirmed change of weight.
 pub fn settle(view: &View<'_>, release: &Release) -> Span {
     let headless = view.services().iter().any(|service| service.headless);
@@ -73,7 +64,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
-    let target = pin(split, sides.canary);
+    let target = split.pin(&sides.canary.replica_set.hash);
     if let Split::Rotation { canary, stable } = split
         && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
     {

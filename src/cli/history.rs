@@ -1,0 +1,76 @@
+//! `stepgate history`: how the last releases ended.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::api::{
+    RolloutStatus,
+    status::{HistoryEntry, Outcome},
+};
+
+use super::{
+    cluster::{Cluster, ClusterArgs},
+    exit::Exit,
+    output::{Data, Output, document},
+    text::{BAD, Cell, FAINT, GOOD, STRONG, WAITS, cell, length, table},
+};
+
+/// What `stepgate history` takes.
+#[derive(Args, Clone, Debug)]
+pub struct HistoryArgs {
+    /// Rollout
+    #[arg(value_name = "NAME")]
+    name: String,
+
+    /// Print the entries of status.history, oldest first
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Data>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Prints the last releases of a Rollout; at most ten are kept.
+///
+/// # Errors
+/// When there is no such Rollout, or the cluster does not let it be read.
+pub async fn run(args: &HistoryArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let HistoryArgs { name, output, cluster: _ } = args;
+    let status = cluster.rollout(name).await?.status.unwrap_or_default();
+    let text = match output {
+        Some(form) => document(*form, &status.history)?,
+        None if status.history.is_empty() => format!("no release of Rollout {name} has ended yet\n"),
+        None => lines(&status, cluster.clock.now()),
+    };
+    out.print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// One line a release, the newest first; the live version is marked.
+pub fn lines(status: &RolloutStatus, now: Timestamp) -> String {
+    let heading = ["ENDED", "TOOK", "REVISION", "OUTCOME", "REACHED", "IMAGES", "REASON"];
+    let mut rows = vec![heading.map(Cell::from).to_vec()];
+    rows.extend(status.history.iter().rev().map(|entry| row(entry, now)));
+    let mut text = table("", &rows);
+    if let Some(stable) = &status.stable {
+        text.push_str(&format!("revision {} is live\n", stable.revision));
+    }
+    text
+}
+
+fn row(entry: &HistoryEntry, now: Timestamp) -> Vec<Cell> {
+    let style = match entry.outcome {
+        Outcome::Promoted => GOOD,
+        Outcome::RolledBack => BAD,
+        Outcome::Superseded | Outcome::Unguarded | Outcome::ScaledToZero => WAITS,
+    };
+    vec![
+        format!("{} ago", length(entry.ended_at, now)).into(),
+        length(entry.started_at, entry.ended_at).into(),
+        cell(STRONG, &entry.revision),
+        cell(style, format!("{:?}", entry.outcome)),
+        format!("{} %", entry.max_weight).into(),
+        cell(FAINT, entry.images.join(",")),
+        entry.reason.as_str().into(),
+    ]
+}
