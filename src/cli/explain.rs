@@ -26,6 +26,7 @@ use crate::{
 use super::{
     cluster::{Cluster, ClusterArgs, answered},
     exit::Exit,
+    next::CONTROLLERS,
     output::{Output, Reader},
     standing::{since, unanswered},
     status::state,
@@ -227,7 +228,7 @@ fn where_it_is(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Fac
         return fact(
             "phase",
             Sign::Bad,
-            "none: no controller has looked at this Rollout yet; see whether one runs: kubectl get pods -A -l app.kubernetes.io/name=stepgate",
+            format!("none: no controller has looked at this Rollout yet; see whether one runs: {CONTROLLERS}"),
         );
     };
     let for_ = since(status).map(|since| format!(" for {}", length(since, now))).unwrap_or_default();

@@ -74,3 +74,15 @@ fn row(entry: &HistoryEntry, now: Timestamp) -> Vec<Cell> {
         entry.reason.as_str().into(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{now, rollout};
+
+    #[test]
+    fn the_newest_comes_first_and_the_live_version_is_named() {
+        let status = rollout("healthy").status.unwrap();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&lines(&status, now())), @"");
+    }
+}

@@ -289,3 +289,63 @@ pub fn run(args: &LintArgs, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     out.print(&format!("{} in {objects}\n", counted(lines.len(), "problem")))?;
     Ok(Exit::Otherwise)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::Reader;
+
+    fn linted(text: &str) -> (anyhow::Result<Exit>, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let mut printed = Vec::new();
+        let exit = run(&LintArgs { files: vec![file.path().to_owned()] }, &mut Output::new(&mut printed, Reader::Program));
+        (exit, String::from_utf8(printed).unwrap().replace(&file.path().display().to_string(), "hello.yaml"))
+    }
+
+    #[test]
+    fn what_is_found_is_said_with_its_place() {
+        let (exit, printed) = linted(
+            "apiVersion: stepgate.dev/v1alpha1
+kind: Rollout
+metadata:
+  name: hello
+  lables: {}
+spec:
+  workload: {deployment: Hello}
+  services: [hello]
+  policy:
+    steps:
+    - {weight: 25, wait: 1m}
+    - weight: '100'
+---
+apiVersion: stepgate.dev/v1alpha1
+kind: RolloutPolicy
+metadata: {name: half}
+spec:
+  steps: [{weight: 50}]
+---
+{apiVersion: v1, kind: Service, metadata: {name: hello}, anything: goes}
+---
+{apiVersion: stepgate.dev/v1, kind: Rollout, metadata: {name: newer}}
+---
+{apiVersion: stepgate.dev/v1alpha1, kind: Rolout, metadata: {}}
+",
+        );
+        assert_eq!(exit.unwrap(), Exit::Otherwise);
+        insta::assert_snapshot!(printed, @"");
+    }
+
+    #[test]
+    fn presets_have_nothing_to_object_to() {
+        let text: Vec<&str> = crate::cli::presets::PRESETS.iter().map(|(_, text)| *text).collect();
+        let (exit, printed) = linted(&text.join("---\n"));
+        assert_eq!((exit.unwrap(), printed.as_str()), (Exit::Done, "nothing to object to in 3 objects\n"));
+    }
+
+    #[test]
+    fn a_file_without_an_object_of_ours_is_not_called_good() {
+        let (exit, _) = linted("{apiVersion: v1, kind: Service}");
+        assert!(exit.unwrap_err().to_string().starts_with("no object of group stepgate.dev in "));
+    }
+}

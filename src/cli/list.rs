@@ -95,7 +95,7 @@ fn row(rollout: &Rollout, now: Timestamp) -> Vec<Cell> {
         or_none(status.traffic.as_ref().map(weight)),
         or_none(status.stable.as_ref().map(|stable| stable.revision.clone())),
         or_none(status.canary.as_ref().map(|canary| canary.revision.clone())),
-        waits(wait(&status), now),
+        rollout.status.as_ref().map_or_else(|| "-".into(), |status| waits(wait(status), now)),
         or_none(created),
         or_none(images.filter(|images| !images.is_empty())),
         seen_from(&status.why, now).into(),
@@ -109,6 +109,27 @@ fn waits(wait: Wait, now: Timestamp) -> Cell {
         Wait::Until(until) => length(now, until).into(),
         Wait::AtMost(until) => format!("at most {}", length(now, until)).into(),
         Wait::Person => cell(BAD, "for you"),
-        Wait::Open => "a moment".into(),
+        Wait::Open => "under way".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{PLACES, now, rollout};
+
+    fn listed(columns: Columns) -> String {
+        let rollouts: Vec<Rollout> = PLACES.iter().map(|place| rollout(place)).collect();
+        anstream::adapter::strip_str(&lines(&rollouts, columns, now())).to_string()
+    }
+
+    #[test]
+    fn a_line_for_every_place() {
+        insta::assert_snapshot!(listed(Columns::default()), @"");
+    }
+
+    #[test]
+    fn more_columns_are_for_all_namespaces_and_wide_terminals() {
+        insta::assert_snapshot!(listed(Columns { namespace: true, why: true }).lines().take(4).collect::<Vec<_>>().join("\n"), @"");
     }
 }

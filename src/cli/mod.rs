@@ -22,6 +22,8 @@ pub mod presets;
 pub mod promote;
 pub mod request;
 pub mod retry;
+#[cfg(test)]
+mod sample;
 pub mod standing;
 pub mod status;
 pub mod text;

@@ -9,6 +9,9 @@ use super::{
     standing::{holds, keeps_canary},
 };
 
+/// Shows whether a controller runs, wherever it is installed.
+pub const CONTROLLERS: &str = "kubectl get pods -A -l app.kubernetes.io/name=stepgate";
+
 /// A command, and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
@@ -23,7 +26,7 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     let deployment = &rollout.spec.workload.deployment;
     let kubectl = |words: &str, does| Next { command: caller.kubectl(&words.replace("NAME", deployment)), does };
     let Some(status) = &rollout.status else {
-        return vec![own("explain NAME", "see why no controller has looked at it yet")];
+        return vec![Next { command: CONTROLLERS.to_owned(), does: "see whether a controller runs" }];
     };
     let (explain, abort) = (own("explain NAME", "see what was found"), own("abort NAME", "take the release back"));
     if status.release.is_some() && rollout.spec.paused && !is_going_back(status) {
@@ -45,7 +48,7 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
         }
         Some(Phase::RollingBack) => vec![own("wait NAME --for=rolled-back", "wait until it is over")],
         Some(Phase::RolledBack) => vec![
-            kubectl("rollout undo deployment/NAME", "take the template back"),
+            kubectl("set image deployment/NAME CONTAINER=IMAGE", "release a better version"),
             own("retry NAME", "release it again, once its cause is gone"),
         ],
     }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use anstyle::Style;
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,7 +26,7 @@ use super::{
     manifest::{self, Manifest},
     output::{Data, Output, document},
     presets::PRESETS,
-    text::{Cell, STRONG, cell, counted, paint, table},
+    text::{Cell, STRONG, WAITS, cell, counted, paint, table},
 };
 
 /// What `stepgate plan` takes.
@@ -101,10 +102,9 @@ impl Plan {
     /// The release of a subject.
     pub fn of(subject: &Subject) -> Self {
         let Subject { policy_of, deployment, services: _, replicas, policy } = subject;
-        let steps: Vec<Stage> = steps(policy, *replicas);
         let mut stages = vec![prepare(policy, *replicas)];
-        stages.extend(steps);
-        stages.push(bake(policy, *replicas));
+        stages.extend(steps(policy, *replicas));
+        stages.extend((!policy.keep_previous.0.is_zero()).then(|| bake(policy, *replicas)));
         Self {
             deployment: deployment.clone(),
             policy: policy_of.clone(),
@@ -175,15 +175,14 @@ fn selector(pin: &Pin) -> String {
 fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
     let Subject { policy_of: _, deployment, services, replicas, policy } = subject;
     let stem = canary::stem(deployment);
-    let rotation = stages.iter().map(|stage| stage.canary.serving + stage.stable.serving).max().unwrap_or(*replicas);
+    let in_rotation = stages.iter().filter(|stage| stage.selector == selector(&Pin::Rotation));
+    let in_rotation = in_rotation.map(|stage| stage.canary.serving + stage.stable.serving).max();
     let mut touches = vec![
         format!("Deployment {deployment}: paused for as long as the release lasts"),
         format!("Deployment {stem}-<revision>: made for the release, up to {}, and removed", counted_pods(*replicas)),
     ];
     touches.extend(services.iter().map(|service| format!("Service {service}: one key of its selector, given back at the end")));
-    if stages.iter().any(|stage| stage.selector == selector(&Pin::Rotation)) {
-        touches.push(format!("up to {}: label {}", counted_pods(rotation), selector(&Pin::Rotation)));
-    }
+    touches.extend(in_rotation.map(|pods| format!("up to {} at a time: label {}", counted_pods(pods), selector(&Pin::Rotation))));
     touches.push(match policy.promotion {
         Promotion::Adopt => {
             format!("at the end: the canary's ReplicaSet is handed to Deployment {deployment}, whose maxSurge is raised for that moment; no pod restarts")
@@ -245,14 +244,9 @@ pub fn render(plan: &Plan) -> String {
 fn row(stage: &Stage) -> Vec<Cell> {
     let Stage { name, weight, share, canary, stable, selector, hold } = stage;
     let pods = |Pods { serving, running }: &Pods| format!("{serving} of {running} serve");
-    let hold = match (name.as_str(), hold.0.is_zero()) {
-        ("prepare", _) => "until gates pass".to_owned(),
-        (_, true) => "until gates pass".to_owned(),
-        (_, false) => hold.to_string(),
-    };
-    let off = share.abs_diff(*weight) > 0;
-    let share = format!("{share} %");
-    let share = if off { cell(super::text::WAITS, share) } else { share.into() };
+    let hold = if hold.0.is_zero() { "until gates pass".to_owned() } else { hold.to_string() };
+    let style = if share == weight { Style::new() } else { WAITS };
+    let share = cell(style, format!("{share} %"));
     vec![
         cell(STRONG, name),
         format!("{weight} %").into(),
@@ -350,5 +344,93 @@ fn size(asked: Option<u16>, deployment: Option<&Manifest>, name: &str) -> anyhow
         }
         (None, Some(stated)) => Ok(i32::try_from(stated)?),
         (None, None) => bail!("Deployment {name} is in none of the files; say how many replicas it has with --replicas N"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: &str = "\
+apiVersion: stepgate.dev/v1alpha1
+kind: Rollout
+metadata: {name: hello}
+spec:
+  workload: {deployment: hello}
+  services: [hello]
+  policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello}
+spec: {replicas: 4}
+";
+
+    fn planned(text: &str, replicas: Option<u16>) -> anyhow::Result<String> {
+        let subjects = subjects(&manifest::parse("hello.yaml", text)?, replicas)?;
+        let plans: Vec<String> = subjects.iter().map(|subject| render(&Plan::of(subject))).collect();
+        Ok(anstream::adapter::strip_str(&plans.join("\n")).to_string())
+    }
+
+    #[test]
+    fn a_rollout_with_a_preset_and_its_deployment() {
+        insta::assert_snapshot!(planned(FILES, None).unwrap(), @"");
+    }
+
+    #[test]
+    fn an_exact_split_rolled_at_the_end_for_another_size() {
+        let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: exact}, spec: {steps: [{weight: 10}, {weight: 100}], \
+            split: Exact, promotion: Roll, settle: 0s, keepPrevious: 0s}}";
+        insta::assert_snapshot!(planned(policy, Some(3)).unwrap(), @"");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (text, replicas, sentence) in [
+            (
+                FILES.split("---").next().unwrap(),
+                None,
+                "Deployment hello is in none of the files; say how many replicas it has with --replicas N",
+            ),
+            (
+                &FILES.replace("replicas: 4", "replicas: 0"),
+                None,
+                "Deployment hello has 0 replicas, so there is nothing to release; plan for another size with --replicas N",
+            ),
+            (
+                &FILES.replace("canary-quarters", "mine"),
+                None,
+                "ClusterRolloutPolicy mine (policyRef of Rollout hello) is in none of the files; add its file with -f",
+            ),
+            ("{kind: Service}", Some(1), "there is neither a Rollout nor a policy to plan with"),
+            (
+                &FILES.replace("  services: [hello]\n", ""),
+                Some(1),
+                "hello.yaml:4:1: spec.services: Required value; stepgate lint finds all such problems",
+            ),
+        ] {
+            assert_eq!(planned(text, replicas).unwrap_err().to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn every_gate_that_may_wait_makes_the_longest_time_longer() {
+        let policy = |gates: &str| -> PolicySpec {
+            serde_saphyr::from_str(&format!("{{steps: [{{weight: 50, hold: 1m}}, {{weight: 100}}], settle: 0s, keepPrevious: 1m, progressDeadline: 10m, gates: {gates}}}")).unwrap()
+        };
+        let http = |when: &str| policy(&format!("[{{name: a, http: {{path: /, port: 80}}, when: [{when}]}}]"));
+        for (policy, shortest_, longest_) in [
+            (policy("[]"), "2m", "32m"),
+            (policy("[{name: ready, readiness: {}}]"), "2m", "32m"),
+            (http("BeforeTraffic"), "2m2s", "32m"),
+            (http("DuringSteps"), "2m", "1h2m"),
+            (http("BeforePromotion"), "2m", "42m"),
+        ] {
+            assert_eq!(
+                (shortest(&policy).to_string().as_str(), longest(&policy).to_string().as_str()),
+                (shortest_, longest_),
+                "{policy:?}"
+            );
+        }
     }
 }

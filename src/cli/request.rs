@@ -24,6 +24,7 @@ use crate::api::{
 use super::{
     cluster::{Cluster, ClusterArgs, answered, follow},
     exit::Exit,
+    next::CONTROLLERS,
     output::Output,
     standing::unanswered,
 };
@@ -183,9 +184,7 @@ fn answer(rollout: &Rollout, id: &str) -> Option<RequestRecord> {
 
 /// What is said where no controller answers.
 pub fn silence(timeout: Span) -> String {
-    format!(
-        "no controller has answered within {timeout}; it takes effect as soon as one runs (kubectl get pods -A -l app.kubernetes.io/name=stepgate)"
-    )
+    format!("no controller has answered within {timeout}; it takes effect as soon as one runs ({CONTROLLERS})")
 }
 
 /// Waits for something to be seen on a Rollout; none when it was not in time.
@@ -208,4 +207,81 @@ pub async fn until<T>(cluster: &Cluster, name: &str, timeout: Duration, seen: im
         Ok(None)
     };
     tokio::time::timeout(timeout, wait).await.unwrap_or(Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{NEW, OLD, now, rollout};
+
+    fn drafted(place: &str, action: RequestAction, insisted: Option<&str>) -> Result<Request, String> {
+        draft(&rollout(place), action, insisted, "looks good", "one".to_owned()).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_request_is_for_the_revision_under_release() {
+        for place in ["preparing", "holding", "paused", "baking", "promoting", "rolling back"] {
+            let request = drafted(place, RequestAction::Abort, None).unwrap();
+            assert_eq!((request.revision.as_str(), request.reason.as_str(), request.by.as_str()), (NEW, "looks good", ""), "{place}");
+        }
+        assert!(drafted("holding", RequestAction::Promote, Some(NEW)).is_ok());
+    }
+
+    #[test]
+    fn a_retry_is_for_the_revision_that_was_rejected() {
+        for place in ["rolling back", "kept", "rolled back"] {
+            assert_eq!(drafted(place, RequestAction::Retry, None).unwrap().revision, NEW, "{place}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_before_it_is_written() {
+        use RequestAction::{Abort, Promote, Retry};
+        for (place, action, insisted, sentence) in [
+            ("unseen", Promote, None, "no controller has looked at Rollout hello yet, so there is nothing to Promote"),
+            (
+                "healthy",
+                Abort,
+                None,
+                "no release of Rollout hello is under way, so there is nothing to Abort; revision 3f9c1ab27d serves all clients",
+            ),
+            ("healthy", Retry, None, "no revision of Rollout hello was rejected, so there is nothing to Retry"),
+            ("holding", Promote, Some(OLD), "revision 0d3c79e08d of Rollout hello is under release, not 3f9c1ab27d; nothing was written"),
+            (
+                "rolled back",
+                Retry,
+                Some(OLD),
+                "revision 0d3c79e08d of Rollout hello is the rejected one, not 3f9c1ab27d; nothing was written",
+            ),
+            (
+                "unanswered",
+                Promote,
+                None,
+                "an earlier request for Rollout hello (Abort of revision 0d3c79e08d) has no answer yet, and would be lost; is a controller running?",
+            ),
+        ] {
+            assert_eq!(drafted(place, action, insisted), Err(sentence.to_owned()), "{place} {action:?}");
+        }
+    }
+
+    #[test]
+    fn an_abort_waits_for_no_earlier_request() {
+        assert!(drafted("unanswered", RequestAction::Abort, None).is_ok());
+    }
+
+    #[test]
+    fn an_id_tells_its_time_and_is_not_given_twice() {
+        let (one, other) = (id(now()), id(now()));
+        assert!(one.starts_with("2026-11-21T14:18:25Z-") && one.len() == 29, "{one}");
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_write_carries_the_version_that_was_read() {
+        let Patch::Json(patch) = change(&rollout("holding"), "paused", json!(true)).unwrap() else { panic!("another kind of patch") };
+        assert_eq!(
+            serde_json::to_value(patch).unwrap(),
+            json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "41"}, {"op": "add", "path": "/spec/paused", "value": true}])
+        );
+    }
 }

@@ -371,3 +371,47 @@ pub fn state(state: GateState) -> (Style, &'static str) {
         GateState::NoData => (WAITS, "no data"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{PLACES, caller, now, rollout};
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    fn shown(place: &str) -> String {
+        plain(&screen(&rollout(place), &caller(), now(), COLUMNS))
+    }
+
+    #[test]
+    fn a_screen_for_every_place() {
+        let screens: Vec<String> = PLACES.iter().map(|place| format!("--- {place}\n{}", shown(place))).collect();
+        insta::assert_snapshot!(screens.join("\n"), @"");
+    }
+
+    #[test]
+    fn one_line_for_every_place() {
+        let lines: Vec<String> = PLACES.iter().map(|place| line(&rollout(place))).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_shorter_lines() {
+        let screen = plain(&screen(&rollout("waiting"), &caller(), now(), 60));
+        let why = screen.lines().skip_while(|line| !line.starts_with("  why")).take_while(|line| !line.starts_with("  last"));
+        assert!(why.clone().count() > 2 && why.clone().all(|line| line.chars().count() <= 60), "{screen}");
+    }
+
+    #[test]
+    fn a_screen_is_drawn_over_the_one_before_it() {
+        assert_eq!(over(0, "a\n"), "\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
+        assert_eq!(over(3, "a\n"), "\u{1b}[3A\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
+    }
+
+    #[test]
+    fn what_goes_wrong_is_red() {
+        assert!(screen(&rollout("rolled back"), &caller(), now(), COLUMNS).contains("\u{1b}[31mRolledBack\u{1b}[0m"));
+    }
+}

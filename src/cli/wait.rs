@@ -179,7 +179,7 @@ enum Change {
     Deployment(Option<Box<DynamicObject>>),
 }
 
-/// Waits. What is waited for meanwhile is said on stderr, a line whenever it changes.
+/// Waits. What keeps the release meanwhile is printed, a line whenever it changes.
 ///
 /// # Errors
 /// When there is no such Rollout or no Deployment of it, or the Rollout is deleted meanwhile.
@@ -191,15 +191,19 @@ pub async fn run(args: &WaitArgs, cluster: &Cluster, out: &mut Output<'_>) -> an
     let Some(revision) = revision.clone().or_else(|| template.clone()) else {
         bail!("there is no Deployment {deployment}, so there is no release to wait for; name one with --revision to wait all the same");
     };
-    let before: Vec<Timestamp> = rollout.status.iter().flat_map(|status| &status.history).map(|entry| entry.started_at).collect();
-    let mut waiting = Waiting { goal: *goal, revision, before, rollout, template, told: String::new() };
-    let waited = tokio::time::timeout(timeout.0, waiting.wait(cluster, &deployment)).await;
+    let mut waiting = Waiting { goal: *goal, revision, before: releases(&rollout), rollout, template, told: String::new() };
+    let waited = tokio::time::timeout(timeout.0, waiting.wait(cluster, &deployment, out)).await;
     let (exit, sentence) = match waited {
         Ok(ended) => ended?,
         Err(_) => (Exit::TimedOut, format!("not within {timeout}: {}", waiting.told)),
     };
     out.print(&format!("{name}: {sentence}\n"))?;
     Ok(exit)
+}
+
+/// Starts of the releases that have ended.
+fn releases(rollout: &Rollout) -> Vec<Timestamp> {
+    rollout.status.iter().flat_map(|status| &status.history).map(|entry| entry.started_at).collect()
 }
 
 /// A wait under way.
@@ -214,7 +218,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn wait(&mut self, cluster: &Cluster, deployment: &str) -> anyhow::Result<(Exit, String)> {
+    async fn wait(&mut self, cluster: &Cluster, deployment: &str, out: &mut Output<'_>) -> anyhow::Result<(Exit, String)> {
         let name = self.rollout.name_any();
         let rollouts = follow(cluster.rollouts(), &name).map(|change| change.map(|object| Change::Rollout(object.map(Box::new))));
         let deployments =
@@ -224,7 +228,7 @@ impl Waiting {
             match self.look() {
                 Verdict::AsAsked(sentence) => return Ok((Exit::Done, sentence)),
                 Verdict::Otherwise(sentence) => return Ok((Exit::Otherwise, sentence)),
-                Verdict::NotYet(why) => self.tell(why),
+                Verdict::NotYet(why) => self.tell(why, out)?,
             }
             let Some(change) = changes.next().await else { bail!("the watch of Rollout {name} has ended") };
             match change? {
@@ -240,10 +244,114 @@ impl Waiting {
         verdict(self.goal, &self.revision, fate(&self.revision, &seen))
     }
 
-    fn tell(&mut self, why: String) {
+    fn tell(&mut self, why: String, out: &mut Output<'_>) -> anyhow::Result<()> {
         if self.told != why {
-            tracing::debug!("{why}");
+            out.print(&format!("{}: {why}\n", self.rollout.name_any()))?;
             self.told = why;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{NEW, OLD, rollout};
+
+    /// The third version.
+    const OTHER: &str = "1302d02921";
+
+    fn fate_at(place: &str, revision: &str, template: &str) -> Fate {
+        fate_of(&rollout(place), revision, template)
+    }
+
+    /// Its fate for a wait that begins now.
+    fn fate_of(rollout: &Rollout, revision: &str, template: &str) -> Fate {
+        fate(revision, &Seen { rollout, template: Some(template), before: &releases(rollout) })
+    }
+
+    fn is_open(fate: &Fate) -> bool {
+        matches!(fate, Fate::Open(_))
+    }
+
+    #[test]
+    fn a_template_that_no_status_speaks_of_yet_is_waited_for() {
+        for place in ["unseen", "pending", "healthy", "rolled back", "holding", "kept"] {
+            assert!(is_open(&fate_at(place, OTHER, OTHER)), "{place}");
+        }
+    }
+
+    #[test]
+    fn the_former_release_of_a_revision_is_no_answer_for_the_next_one() {
+        let mut rollout = rollout("healthy");
+        let seen = |rollout: &Rollout, before: &[Timestamp]| fate(NEW, &Seen { rollout, template: Some(NEW), before });
+        let before = releases(&rollout);
+        assert!(is_open(&seen(&rollout, &before)), "its rollback of half an hour ago");
+        let again =
+            HistoryEntry { started_at: "2026-11-21T14:17:00Z".parse().unwrap(), ..rollout.status.clone().unwrap().history[0].clone() };
+        rollout.status.as_mut().unwrap().history.push(again);
+        assert!(matches!(seen(&rollout, &before), Fate::TakenBack(_)), "and the one that ended just now");
+    }
+
+    #[test]
+    fn what_has_become_of_a_release() {
+        assert_eq!(fate_at("healthy", OLD, OLD), Fate::Live);
+        assert!(matches!(fate_at("paused", NEW, NEW), Fate::Paused(_)));
+        assert!(matches!(fate_at("kept", NEW, NEW), Fate::Kept(_)));
+        assert!(matches!(fate_at("rolled back", NEW, NEW), Fate::TakenBack(_)));
+        for place in ["preparing", "holding", "waiting", "baking", "promoting", "rolling back"] {
+            assert!(is_open(&fate_at(place, NEW, NEW)), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_revision_whose_template_is_gone_is_not_waited_for() {
+        assert_eq!(fate_at("healthy", NEW, OLD), Fate::Displaced("the Deployment's template is revision 3f9c1ab27d now".into()));
+        assert!(matches!(fate_at("rolled back", NEW, OTHER), Fate::TakenBack(_)));
+        assert_eq!(fate_at("holding", OLD, NEW), Fate::Live, "released before, and still live");
+    }
+
+    #[test]
+    fn the_live_template_written_again_is_waited_for_until_the_other_one_is_gone() {
+        for place in ["holding", "rolling back", "rolled back"] {
+            assert!(is_open(&fate_at(place, OLD, OLD)), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_pause_that_was_lifted_a_moment_ago_is_none() {
+        let mut rollout = rollout("paused");
+        rollout.metadata.generation = Some(4);
+        assert!(is_open(&fate_of(&rollout, NEW, NEW)));
+    }
+
+    #[test]
+    fn a_retry_without_an_answer_yet_is_waited_for() {
+        let mut rollout = rollout("rolled back");
+        let request = serde_json::json!({"id": "one", "action": "Retry", "revision": NEW});
+        rollout.spec.request = serde_json::from_value(request).unwrap();
+        assert!(is_open(&fate_of(&rollout, NEW, NEW)));
+    }
+
+    #[test]
+    fn what_a_fate_means_depends_on_what_was_asked_for() {
+        let why = || "why".to_owned();
+        let codes = |fate: &Fate| {
+            [Goal::Succeeded, Goal::Paused, Goal::RolledBack].map(|goal| match verdict(goal, NEW, fate.clone()) {
+                Verdict::AsAsked(_) => "0",
+                Verdict::Otherwise(_) => "1",
+                Verdict::NotYet(_) => ".",
+            })
+        };
+        for (fate, expected) in [
+            (Fate::Open(why()), [".", ".", "."]),
+            (Fate::Paused(why()), [".", "0", "."]),
+            (Fate::Kept(why()), ["1", "0", "0"]),
+            (Fate::TakenBack(why()), ["1", "1", "0"]),
+            (Fate::Live, ["0", "1", "1"]),
+            (Fate::Displaced(why()), ["1", "1", "1"]),
+        ] {
+            assert_eq!(codes(&fate), expected, "{fate:?}");
         }
     }
 }

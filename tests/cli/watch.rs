@@ -1,0 +1,161 @@
+//! status, list, history, explain, wait: what is shown is what is so.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use serde_json::Value;
+use stepgate::{api::status::Phase, cli::exit::Exit};
+
+use crate::desk::{Desk, halves};
+
+#[tokio::test(start_paused = true)]
+async fn a_template_written_a_moment_ago_is_not_taken_for_the_release_before_it() {
+    let desk = Desk::without_controller(&halves()).await;
+    desk.start_controller();
+    desk.until(|status| status.phase == Some(Phase::Healthy)).await;
+    desk.stop_controller();
+    desk.set_version("v2").await;
+    // The status says Healthy and is silent about v2.
+    let said = desk.run("wait hello --for succeeded --timeout 5s").await;
+    assert_eq!(said.exit, Ok(Exit::TimedOut), "{}", said.text);
+    desk.resume_controller();
+    let said = desk.run("wait hello --for succeeded").await;
+    assert_eq!(said.exit, Ok(Exit::Done), "{}", said.text);
+    let stable = desk.until(|status| status.phase == Some(Phase::Healthy)).await.stable.unwrap();
+    assert_eq!(stable.images, ["hello:v2"]);
+    assert!(said.text.ends_with(&format!("hello: revision {} is the live version\n", stable.revision)), "{}", said.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_release_that_another_template_replaces_ends() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    let first = desk.until_holding(50).await.release.unwrap().revision;
+    let replace = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        desk.set_version("v3").await;
+    };
+    let (said, ()) = tokio::join!(desk.run("wait hello --for succeeded"), replace);
+    assert_eq!(said.exit, Ok(Exit::Otherwise), "{}", said.text);
+    assert!(said.text.contains(&format!("hello: the release of revision {first} was given up: revision ")), "{}", said.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_rollout_ends_a_wait() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    desk.until_holding(50).await;
+    let delete = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        desk.rollouts().delete("hello", &kube::api::DeleteParams::default()).await.unwrap();
+    };
+    let (said, ()) = tokio::join!(desk.run("wait hello --for succeeded --timeout 5m"), delete);
+    assert!(said.exit == Err("Rollout hello was deleted meanwhile".to_owned()) || said.exit == Ok(Exit::Otherwise), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_shows_a_release_as_it_is() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    let status = desk.until_holding(50).await;
+    let said = desk.run("status hello").await;
+    let (stable, canary) = (status.stable.unwrap().revision, status.canary.unwrap().revision);
+    let text = said.text.replace(&stable, "<stable>").replace(&canary, "<canary>");
+    insta::assert_snapshot!(text, @"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rollout_itself_can_be_printed() {
+    let desk = Desk::new(&halves()).await;
+    let json: Value = serde_json::from_str(&desk.run("status hello -o json").await.text).unwrap();
+    assert_eq!((&json["kind"], &json["status"]["phase"]), (&"Rollout".into(), &"Healthy".into()));
+    assert!(json["metadata"].get("managedFields").is_none());
+    let yaml: Value = serde_saphyr::from_str(&desk.run("list -o yaml").await.text).unwrap();
+    assert_eq!((&yaml["kind"], &yaml["items"][0]["metadata"]["name"]), (&"List".into(), &"hello".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_prints_a_line_a_change_until_the_rollout_is_gone() {
+    let desk = Desk::new(&halves()).await;
+    let play = async {
+        desk.set_version("v2").await;
+        desk.until_holding(50).await;
+        assert_eq!(desk.run("promote hello --full").await.exit, Ok(Exit::Done));
+        desk.until(|status| status.phase == Some(Phase::Baking)).await;
+        assert_eq!(desk.run("promote hello").await.exit, Ok(Exit::Done));
+        desk.until(|status| status.phase == Some(Phase::Healthy)).await;
+        desk.rollouts().delete("hello", &kube::api::DeleteParams::default()).await.unwrap();
+    };
+    let (said, ()) = tokio::join!(desk.run("status hello --watch"), play);
+    assert_eq!(said.exit, Ok(Exit::Done));
+    let phases: Vec<&str> = said.text.lines().filter_map(|line| line.split("hello: ").nth(1)?.split([' ', ':']).next()).collect();
+    let mut told = phases.clone();
+    told.dedup();
+    assert_eq!(told[..6], ["Healthy", "Preparing", "Progressing", "Baking", "Promoting", "Healthy"], "{}", said.text);
+    assert!(said.text.ends_with("Rollout hello is gone\n"), "{}", said.text);
+    let lines: Vec<&str> = said.text.lines().map(|line| line.split_once(' ').map_or(line, |(_, line)| line)).collect();
+    assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "a line twice: {}", said.text);
+}
+
+/// A pipe whose reader hears one line.
+struct OneLine(Vec<u8>);
+
+impl Write for OneLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.is_empty() { self.0.write(bytes) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_nobody_reads_it_any_more() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    assert_eq!(desk.run_into("status hello -w", &mut OneLine(Vec::new())).await, Ok(Exit::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_and_list_tell_of_the_last_release() {
+    let desk = Desk::new(&halves()).await;
+    assert_eq!(desk.run("history hello").await.text, "no release of Rollout hello has ended yet\n");
+    desk.set_version("v2").await;
+    desk.until_holding(50).await;
+    assert!(desk.run("list -A").await.text.contains("default    hello  Progressing  1/2   50 %"), "{}", desk.run("list -A").await.text);
+    desk.run("abort hello").await;
+    desk.run("wait hello --for rolled-back").await;
+    let history = desk.run("history hello").await.text;
+    assert!(history.contains("RolledBack  50 %     hello:v2  aborted by request"), "{history}");
+    let entries: Value = serde_json::from_str(&desk.run("history hello -o json").await.text).unwrap();
+    assert_eq!(entries[0]["outcome"], "RolledBack");
+}
+
+#[tokio::test(start_paused = true)]
+async fn explain_tells_every_fact_in_turn() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    let status = desk.until_holding(50).await;
+    let said = desk.run("explain hello").await;
+    assert_eq!(said.exit, Ok(Exit::Done));
+    let (stable, canary) = (status.stable.unwrap(), status.canary.unwrap());
+    let mut text = said.text;
+    for (found, name) in [(&stable.revision, "<stable>"), (&canary.revision, "<canary>"), (&stable.hash, "<old>"), (&canary.hash, "<new>")]
+    {
+        text = text.replace(found.as_str(), name);
+    }
+    let short = &canary.revision[..6];
+    insta::assert_snapshot!(text.replace(short, "<short>"), @"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn explain_says_what_stands_in_the_way() {
+    let desk = Desk::new(&halves()).await;
+    let metrics = stepgate::sim::sample::service("default", "hello");
+    desk.add_service(metrics, "metrics").await;
+    let said = desk.run("explain hello").await.text;
+    assert!(said.contains("! Service metrics also sends clients to these pods and would show them both versions"), "{said}");
+}
