@@ -38,7 +38,7 @@ const COLUMNS: usize = 100;
 /// Events that are shown.
 const EVENTS: usize = 6;
 /// Where the facts begin.
-const MARGIN: &str = "              ";
+const MARGIN: &str = "               ";
 
 /// What `stepgate explain` takes.
 #[derive(Args, Clone, Debug)]
@@ -310,7 +310,7 @@ fn service(view: &View<'_>, name: &str) -> Fact {
     let text = format!(
         "{name} {} selects {}: {stable} stable, {canary} canary{others}; {endpoints}",
         said(&pin, service, view),
-        format_args!("{} ready", counted(selected.len(), "pod")),
+        counted(selected.len(), "ready pod"),
     );
     fact("service", Sign::of(!selected.is_empty()), text)
 }
@@ -368,7 +368,7 @@ pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
             Sign::Bad => paint(good.style(), "!"),
             Sign::Neutral => paint(FAINT, "."),
         };
-        text.push_str(&format!("  {label:<10}{mark} {}\n", wrap(said, columns, MARGIN)));
+        text.push_str(&format!("  {label:<11}{mark} {}\n", wrap(said, columns, MARGIN)));
         before = about;
     }
     text

@@ -83,6 +83,11 @@ mod tests {
     #[test]
     fn the_newest_comes_first_and_the_live_version_is_named() {
         let status = rollout("healthy").status.unwrap();
-        insta::assert_snapshot!(anstream::adapter::strip_str(&lines(&status, now())), @"");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&lines(&status, now())), @r"
+        ENDED       TOOK   REVISION    OUTCOME     REACHED  IMAGES    REASON
+        4m17s ago   9m8s   3f9c1ab27d  Promoted    100 %    hello:v1
+        27m15s ago  1m10s  0d3c79e08d  RolledBack  50 %     hello:v2  gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500
+        revision 3f9c1ab27d is live
+        ");
     }
 }

@@ -333,7 +333,16 @@ spec:
 ",
         );
         assert_eq!(exit.unwrap(), Exit::Otherwise);
-        insta::assert_snapshot!(printed, @"");
+        insta::assert_snapshot!(printed, @r#"
+        hello.yaml:5:3: unknown field "metadata.lables"
+        hello.yaml:7:14: spec.workload.deployment: Invalid value: "Hello": spec.workload.deployment in body should match '^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$'
+        hello.yaml:11:20: unknown field "spec.policy.steps[0].wait"
+        hello.yaml:12:7: spec.policy.steps[1].weight: Invalid value: "100": spec.policy.steps[1].weight in body must be of type integer
+        hello.yaml:17:1: spec: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
+        hello.yaml:22:2: no matches for version "stepgate.dev/v1"; the version is "stepgate.dev/v1alpha1"
+        hello.yaml:24:37: no matches for kind "Rolout"; the kinds are ClusterRolloutPolicy, Rollout, RolloutPolicy
+        7 problems in 4 objects
+        "#);
     }
 
     #[test]

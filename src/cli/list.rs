@@ -125,11 +125,32 @@ mod tests {
 
     #[test]
     fn a_line_for_every_place() {
-        insta::assert_snapshot!(listed(Columns::default()), @"");
+        insta::assert_snapshot!(listed(Columns::default()), @r"
+        NAME   PHASE        STEP  WEIGHT              STABLE      CANARY      WAITS          AGE
+        hello  Unknown      -     -                   -           -           -              1d5h
+        hello  Pending      -     -                   -           -           under way      1d5h
+        hello  Healthy      -     -                   3f9c1ab27d  -           -              1d5h
+        hello  Healthy      -     -                   3f9c1ab27d  -           for you        1d5h
+        hello  Preparing    1/4   -                   3f9c1ab27d  0d3c79e08d  under way      1d5h
+        hello  Progressing  1/4   25 % (20 % routed)  3f9c1ab27d  0d3c79e08d  41s            1d5h
+        hello  Progressing  2/4   50 % (20 % routed)  3f9c1ab27d  0d3c79e08d  at most 9m55s  1d5h
+        hello  Progressing  1/4   25 % (20 % routed)  3f9c1ab27d  0d3c79e08d  for you        1d5h
+        hello  Baking       4/4   100 %               3f9c1ab27d  0d3c79e08d  4m45s          1d5h
+        hello  Promoting    4/4   100 %               3f9c1ab27d  0d3c79e08d  under way      1d5h
+        hello  RollingBack  1/4   0 %                 3f9c1ab27d  0d3c79e08d  under way      1d5h
+        hello  RollingBack  1/4   0 %                 3f9c1ab27d  0d3c79e08d  for you        1d5h
+        hello  RolledBack   -     -                   3f9c1ab27d  0d3c79e08d  for you        1d5h
+        hello  Progressing  1/4   25 % (20 % routed)  3f9c1ab27d  0d3c79e08d  41s            1d5h
+        ");
     }
 
     #[test]
     fn more_columns_are_for_all_namespaces_and_wide_terminals() {
-        insta::assert_snapshot!(listed(Columns { namespace: true, why: true }).lines().take(4).collect::<Vec<_>>().join("\n"), @"");
+        insta::assert_snapshot!(listed(Columns { namespace: true, why: true }).lines().take(4).collect::<Vec<_>>().join("\n"), @r"
+        NAMESPACE  NAME   PHASE        STEP  WEIGHT              STABLE      CANARY      WAITS          AGE   IMAGES    WHY
+        shop       hello  Unknown      -     -                   -           -           -              1d5h  -
+        shop       hello  Pending      -     -                   -           -           under way      1d5h  -         waiting for Deployment hello to finish the roll-out it is in; its result becomes the live version
+        shop       hello  Healthy      -     -                   3f9c1ab27d  -           -              1d5h  hello:v1  revision 3f9c1ab27d serves all clients
+        ");
     }
 }

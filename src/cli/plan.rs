@@ -374,14 +374,49 @@ spec: {replicas: 4}
 
     #[test]
     fn a_rollout_with_a_preset_and_its_deployment() {
-        insta::assert_snapshot!(planned(FILES, None).unwrap(), @"");
+        insta::assert_snapshot!(planned(FILES, None).unwrap(), @r"
+        Deployment hello (4 replicas), ClusterRolloutPolicy canary-quarters
+
+        STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES    HOLD
+        prepare  0 %     0 %    0 of 1 serve  4 of 4 serve  pod-template-hash=<stable>  until gates pass
+        1/4      25 %    20 %   1 of 1 serve  4 of 4 serve  as their owner wrote it     1m
+        2/4      50 %    50 %   4 of 4 serve  4 of 4 serve  as their owner wrote it     1m
+        3/4      75 %    75 %   3 of 4 serve  1 of 4 serve  stepgate.dev/rotation=in    1m
+        4/4      100 %   100 %  4 of 4 serve  0 of 4 serve  pod-template-hash=<canary>  1m
+        bake     100 %   100 %  4 of 4 serve  0 of 4 serve  pod-template-hash=<canary>  5m
+
+        It writes:
+          Deployment hello: paused for as long as the release lasts
+          Deployment hello-<revision>: made for the release, up to 4 pods, and removed
+          Service hello: one key of its selector, given back at the end
+          up to 4 pods at a time: label stepgate.dev/rotation=in
+          at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
+
+        It takes at least 9m8s and the time that pods need to start; at most 59m8s, or it is rolled back or paused.
+        ");
     }
 
     #[test]
     fn an_exact_split_rolled_at_the_end_for_another_size() {
         let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: exact}, spec: {steps: [{weight: 10}, {weight: 100}], \
             split: Exact, promotion: Roll, settle: 0s, keepPrevious: 0s}}";
-        insta::assert_snapshot!(planned(policy, Some(3)).unwrap(), @"");
+        insta::assert_snapshot!(planned(policy, Some(3)).unwrap(), @r"
+        Deployment NAME (3 replicas), RolloutPolicy exact
+
+        STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES    HOLD
+        prepare  0 %     0 %    0 of 1 serve  3 of 3 serve  pod-template-hash=<stable>  until gates pass
+        1/2      10 %    25 %   1 of 1 serve  3 of 3 serve  stepgate.dev/rotation=in    until gates pass
+        2/2      100 %   100 %  3 of 3 serve  0 of 3 serve  pod-template-hash=<canary>  until gates pass
+
+        It writes:
+          Deployment NAME: paused for as long as the release lasts
+          Deployment NAME-<revision>: made for the release, up to 3 pods, and removed
+          Service NAME: one key of its selector, given back at the end
+          up to 4 pods at a time: label stepgate.dev/rotation=in
+          at the end: Deployment NAME rolls out by itself, off the traffic path
+
+        It takes at least 0s and the time that pods need to start; at most 30m, or it is rolled back or paused.
+        ");
     }
 
     #[test]

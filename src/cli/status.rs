@@ -388,13 +388,204 @@ mod tests {
     #[test]
     fn a_screen_for_every_place() {
         let screens: Vec<String> = PLACES.iter().map(|place| format!("--- {place}\n{}", shown(place))).collect();
-        insta::assert_snapshot!(screens.join("\n"), @"");
+        insta::assert_snapshot!(screens.join("\n"), @r"
+        --- unseen
+        shop/hello  Unknown
+          why      no controller has looked at it yet
+          next     kubectl get pods -A -l app.kubernetes.io/name=stepgate  see whether a controller runs
+
+        --- pending
+        shop/hello  Pending
+          Deployment hello
+
+          why      waiting for Deployment hello to finish the roll-out it is in; its result becomes the live
+                   version
+          next     stepgate explain hello  see what was found
+
+        --- healthy
+        shop/hello  Healthy for 4m17s
+          Deployment hello
+          └─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+
+          why      revision 3f9c1ab27d serves all clients
+          last     revision 3f9c1ab27d was promoted, 4m17s ago
+          next     kubectl set image deployment/hello CONTAINER=IMAGE  release another version
+
+        --- refused
+        shop/hello  Healthy
+          Deployment hello
+          └─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+
+          why      Service metrics also sends clients to these pods and would show them both versions
+                   unasked; add to services, or to unmanagedServices where that is meant
+          next     stepgate explain hello  see what was found
+
+        --- preparing
+        shop/hello  Preparing for 1m5s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  0 % of the clients    hello:v2
+
+          why      waiting for gate healthz to pass, until 14:27:20Z (in 8m55s) at the latest
+          last     the release began, 1m5s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate explain hello  see what it waits for
+                   stepgate abort hello    take the release back
+
+        --- holding
+        shop/hello  Progressing for 30s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  80 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  20 % of the clients  hello:v2
+
+          weight   25 % (20 % routed)
+          why      holding 25 % until 14:19:06Z (in 41s)
+          last     25 % was in effect, 19s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate promote hello  end this hold
+                   stepgate abort hello    take the release back
+
+        --- waiting
+        shop/hello  Progressing for 30s, step 2 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  80 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/4 pods ready  20 % of the clients  hello:v2
+
+          weight   50 % (20 % routed)
+          why      waiting for 4 canary pods to be available, until 14:28:20Z (in 9m55s) at the latest: pod
+                   hello-0d3c79-674d6d9bdd-7r9g9: ImagePullBackOff: Back-off pulling image
+          last     the first clients were moved, 30s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate explain hello  see what it waits for
+                   stepgate abort hello    take the release back
+
+        --- paused
+        shop/hello  Progressing for 30s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  80 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  20 % of the clients  hello:v2
+
+          weight   25 % (20 % routed)
+          why      paused at 25 % by spec.paused; set it to false to go on
+          last     25 % was in effect, 19s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate resume hello  let the release go on
+                   stepgate abort hello   take the release back
+
+        --- baking
+        shop/hello  Baking for 15s, step 4 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  0 % of the clients    hello:v1
+          └─  canary  0d3c79e08d  4/4 pods ready  100 % of the clients  hello:v2
+
+          weight   100 %
+          why      all clients are on the new version; the previous one is kept warm until 14:23:10Z (in
+                   4m45s)
+          last     the last step was over, 15s ago
+          request  Promote by alice: done: the hold is over
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate promote hello  let the old version go now
+                   stepgate abort hello    go back to the old version
+
+        --- promoting
+        shop/hello  Promoting, step 4 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  0 % of the clients    hello:v1
+          └─  canary  0d3c79e08d  4/4 pods ready  100 % of the clients  hello:v2
+
+          weight   100 %
+          why      waiting for all pods of the new version to be available before the new pods are handed
+                   over
+          last     the first clients were moved, 30s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate wait hello --for=succeeded  wait until it is over
+
+        --- rolling back
+        shop/hello  RollingBack for 5s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  0 % of the clients    hello:v2
+
+          weight   0 %
+          why      clients are back on the old version (gate healthz: 3 failures in a row on pod
+                   hello-0d3c79-674d6d9bdd-7r9g9: status 500); removing the canary
+          last     all clients were back on the old version, 4s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   failing  healthz  0 of 1 pods pass  needs 3 in a row on every pod  for 35s  3 failed in a row, last: status 500
+          next     stepgate wait hello --for=rolled-back  wait until it is over
+
+        --- kept
+        shop/hello  RollingBack for 5s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  0 % of the clients    hello:v2
+
+          weight   0 %
+          why      clients are back on the old version (gate healthz: 3 failures in a row on pod
+                   hello-0d3c79-674d6d9bdd-7r9g9: status 500); the canary is kept without clients until a
+                   Retry or Abort request
+          last     all clients were back on the old version, 4s ago
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   failing  healthz  0 of 1 pods pass  needs 3 in a row on every pod  for 35s  3 failed in a row, last: status 500
+          next     stepgate retry hello  release it again from the first step
+                   stepgate abort hello  remove the canary
+
+        --- rolled back
+        shop/hello  RolledBack for 22s
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+          └─  held    0d3c79e08d  no pods         0 % of the clients    hello:v2
+
+          why      revision 0d3c79e08d was taken back (gate healthz: 3 failures in a row on pod
+                   hello-0d3c79-674d6d9bdd-7r9g9: status 500) and is held; change the template, or send a
+                   Retry request for it
+          last     revision 0d3c79e08d was rolled back at 25 %: gate healthz: 3 failures in a row on pod
+                   hello-0d3c79-674d6d9bdd-7r9g9: status 500, 22s ago
+          next     kubectl set image deployment/hello CONTAINER=IMAGE  release a better version
+                   stepgate retry hello                                release it again, once its cause is gone
+
+        --- unanswered
+        shop/hello  Progressing for 30s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  80 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  20 % of the clients  hello:v2
+
+          weight   25 % (20 % routed)
+          why      holding 25 % until 14:19:06Z (in 41s)
+          last     25 % was in effect, 19s ago
+          request  Abort of revision 0d3c79e08d is not answered yet
+          gates    passing  ready    1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz  1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+          next     stepgate promote hello  end this hold
+                   stepgate abort hello    take the release back
+        ");
     }
 
     #[test]
     fn one_line_for_every_place() {
         let lines: Vec<String> = PLACES.iter().map(|place| line(&rollout(place))).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        hello: no controller has looked at it yet
+        hello: Pending: waiting for Deployment hello to finish the roll-out it is in; its result becomes the live version
+        hello: Healthy: revision 3f9c1ab27d serves all clients
+        hello: Healthy: Service metrics also sends clients to these pods and would show them both versions unasked; add to services, or to unmanagedServices where that is meant
+        hello: Preparing: waiting for gate healthz to pass, until 2026-11-21T14:27:20Z at the latest
+        hello: Progressing 25 % (20 % routed): holding 25 % until 2026-11-21T14:19:06Z
+        hello: Progressing 50 % (20 % routed): waiting for 4 canary pods to be available, until 2026-11-21T14:28:20Z at the latest: pod hello-0d3c79-674d6d9bdd-7r9g9: ImagePullBackOff: Back-off pulling image
+        hello: Progressing 25 % (20 % routed): paused at 25 % by spec.paused; set it to false to go on
+        hello: Baking 100 %: all clients are on the new version; the previous one is kept warm until 2026-11-21T14:23:10Z
+        hello: Promoting 100 %: waiting for all pods of the new version to be available before the new pods are handed over
+        hello: RollingBack 0 %: clients are back on the old version (gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500); removing the canary
+        hello: RollingBack 0 %: clients are back on the old version (gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500); the canary is kept without clients until a Retry or Abort request
+        hello: RolledBack: revision 0d3c79e08d was taken back (gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500) and is held; change the template, or send a Retry request for it
+        hello: Progressing 25 % (20 % routed): holding 25 % until 2026-11-21T14:19:06Z
+        ");
     }
 
     #[test]

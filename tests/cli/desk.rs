@@ -37,6 +37,8 @@ const PATIENCE: u32 = 6_000;
 /// The user's desk.
 pub struct Desk {
     pub sim: Sim,
+    /// From the user's commands to the cluster.
+    line: Line,
     controller: watch::Sender<Leadership>,
 }
 
@@ -61,7 +63,7 @@ impl Desk {
         let sim = Sim::new(&Setup::default());
         sim.spawn();
         let (controller, _) = watch::channel(Leadership::Alone);
-        let desk = Self { sim, controller };
+        let desk = Self { sim, line: Line::new(2), controller };
         desk.create::<Deployment>(sample::deployment("default", "hello", "v1", 4)).await;
         desk.create::<Service>(sample::service("default", "hello")).await;
         desk.create::<Rollout>(json!({
@@ -135,7 +137,7 @@ impl Desk {
 
     fn cluster(&self) -> Cluster {
         Cluster {
-            client: self.sim.client("alice"),
+            client: self.sim.client_over("alice", &self.line),
             namespace: "default".to_owned(),
             clock: Clock::starting_at(self.sim.now()),
             caller: Caller::new(Program::Stepgate, &ClusterArgs::default()),
@@ -145,16 +147,21 @@ impl Desk {
     /// Runs a command; what it prints is read by a program.
     pub async fn run(&self, command: &str) -> Said {
         let mut printed = Vec::new();
-        let exit = self.run_into(command, &mut printed).await;
+        let exit = self.run_into(command, Reader::Program, &mut printed).await;
         Said { exit, text: anstream::adapter::strip_str(&String::from_utf8(printed).unwrap()).to_string() }
     }
 
     /// Runs a command whose output goes there.
-    pub async fn run_into(&self, command: &str, to: &mut dyn io::Write) -> Result<Exit, String> {
+    pub async fn run_into(&self, command: &str, reader: Reader, to: &mut dyn io::Write) -> Result<Exit, String> {
         let cli = Cli::try_parse_from(std::iter::once("stepgate").chain(command.split(' '))).map_err(|error| error.to_string())?;
         let cluster = self.cluster();
-        let ended = cli.run_in(async |_| Ok(cluster.clone()), &mut Output::new(to, Reader::Program)).await;
+        let ended = cli.run_in(async |_| Ok(cluster.clone()), &mut Output::new(to, reader)).await;
         ended.map_err(|error| format!("{error:#}"))
+    }
+
+    /// Requests that the commands have made so far.
+    pub fn requests(&self) -> usize {
+        self.line.records().len()
     }
 
     /// The time in the cluster.

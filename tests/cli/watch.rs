@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde_json::Value;
-use stepgate::{api::status::Phase, cli::exit::Exit};
+use stepgate::{
+    api::status::Phase,
+    cli::{exit::Exit, output::Reader},
+};
 
 use crate::desk::{Desk, halves};
 
@@ -52,7 +55,8 @@ async fn a_deleted_rollout_ends_a_wait() {
         desk.rollouts().delete("hello", &kube::api::DeleteParams::default()).await.unwrap();
     };
     let (said, ()) = tokio::join!(desk.run("wait hello --for succeeded --timeout 5m"), delete);
-    assert!(said.exit == Err("Rollout hello was deleted meanwhile".to_owned()) || said.exit == Ok(Exit::Otherwise), "{said:?}");
+    assert_eq!(said.exit, Ok(Exit::Otherwise), "{}", said.text);
+    assert!(said.text.ends_with("was rolled back: the Rollout is being deleted\n"), "{}", said.text);
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +67,19 @@ async fn status_shows_a_release_as_it_is() {
     let said = desk.run("status hello").await;
     let (stable, canary) = (status.stable.unwrap().revision, status.canary.unwrap().revision);
     let text = said.text.replace(&stable, "<stable>").replace(&canary, "<canary>");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    default/hello  Progressing for 3s, step 1 of 2
+      Deployment hello
+      ├─  stable  <stable>  4/4 pods ready  50 % of the clients  hello:v1
+      └─  canary  <canary>  4/4 pods ready  50 % of the clients  hello:v2
+
+      weight   50 %
+      why      holding 50 % until 00:01:03Z (in 58s)
+      last     50 % was in effect, 2s ago
+      gates    passing  readiness  4 of 4 ready  needs 4 ready  for 3s
+      next     stepgate promote hello  end this hold
+               stepgate abort hello    take the release back
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,12 +115,19 @@ async fn a_watch_prints_a_line_a_change_until_the_rollout_is_gone() {
     assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "a line twice: {}", said.text);
 }
 
-/// A pipe whose reader hears one line.
-struct OneLine(Vec<u8>);
+/// A pipe whose reader hears so many writes and goes.
+struct Heard {
+    writes: usize,
+    text: Vec<u8>,
+}
 
-impl Write for OneLine {
+impl Write for Heard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.is_empty() { self.0.write(bytes) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        if self.writes == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.writes -= 1;
+        self.text.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -116,7 +139,26 @@ impl Write for OneLine {
 async fn a_watch_ends_when_nobody_reads_it_any_more() {
     let desk = Desk::new(&halves()).await;
     desk.set_version("v2").await;
-    assert_eq!(desk.run_into("status hello -w", &mut OneLine(Vec::new())).await, Ok(Exit::Done));
+    let mut heard = Heard { writes: 1, text: Vec::new() };
+    assert_eq!(desk.run_into("status hello -w", Reader::Program, &mut heard).await, Ok(Exit::Done));
+    assert_eq!(heard.text.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_terminal_the_times_go_on_without_a_request() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    desk.until_holding(50).await;
+    let mut heard = Heard { writes: 12, text: Vec::new() };
+    let terminal = Reader::Terminal { columns: 80 };
+    let (began, asked) = (desk.now(), desk.requests());
+    assert_eq!(desk.run_into("status hello -w", terminal, &mut heard).await, Ok(Exit::Done));
+    assert!((8..=12).contains(&desk.now().duration_since(began).as_secs()));
+    // To see that it exists, the list, the watch.
+    assert_eq!(desk.requests() - asked, 3);
+    let text = String::from_utf8(heard.text).unwrap();
+    let lefts: Vec<&str> = text.split("(in ").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(lefts.len() > 8 && lefts.windows(2).filter(|pair| pair[0] != pair[1]).count() > 8, "{lefts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +190,24 @@ async fn explain_tells_every_fact_in_turn() {
         text = text.replace(found.as_str(), name);
     }
     let short = &canary.revision[..6];
-    insta::assert_snapshot!(text.replace(short, "<short>"), @"");
+    insta::assert_snapshot!(text.replace(short, "<short>"), @r"
+    default/hello
+      accepted   + Deployment, Services and policy are such that a release can go
+      guarded    . no admission policy acts on the Deployment; a new template is caught as soon as it is
+                   seen
+      phase      . Progressing for 3s: holding 50 % until 00:01:03Z (in 58s)
+      release    . of revision <canary> began 3s ago with 4 pods, at step 1 of 2 (50 %); the policy is
+                   that of its start
+      deployment . hello: template is revision <canary>, 4 pods, paused
+      stable     + revision <stable>, ReplicaSet hello-<old>: 4 of 4 pods ready
+      canary     + revision <canary>, ReplicaSet hello-<short>-<new>: 4 of 4 pods ready
+      service    + hello (app=hello; as its owner wrote it) selects 8 ready pods: 4 stable, 4 canary;
+                   endpoints agree
+      gate       + readiness is passing for 3s: 4 of 4 ready, needs 4 ready
+      event      . 3s ago: WeightConfirmed: 50 % of the clients are on revision <canary>
+                 . 3s ago: ReleaseStarted: releasing revision <canary> (hello:v2)
+                 . 3s ago: Accepted: revision <stable> of Deployment hello is the live version
+    ");
 }
 
 #[tokio::test(start_paused = true)]
