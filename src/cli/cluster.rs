@@ -165,11 +165,11 @@ pub fn lasting<T: Send>(events: impl Stream<Item = Result<T, watcher::Error>> + 
 }
 
 fn refused(error: watcher::Error) -> Option<anyhow::Error> {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     let refusal = match error {
         WatchError(status) => kube::Error::Api(status),
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => error,
-        _ => return None,
+        NoResourceVersion => return None,
     };
     let is_final = matches!(&refusal, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
     is_final.then(|| in_words(refusal))

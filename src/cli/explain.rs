@@ -92,7 +92,7 @@ fn fact(about: &'static str, good: Sign, text: impl Into<String>) -> Fact {
 pub async fn run(args: &ExplainArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let ExplainArgs { name, cluster: _ } = args;
     let rollout = cluster.rollout(name).await?;
-    let snapshot = observe(&rollout, cluster).await?;
+    let snapshot = Box::pin(observe(&rollout, cluster)).await?;
     let events = events(&rollout, cluster).await.unwrap_or_default();
     let columns = match out.reader {
         Reader::Terminal { columns } => columns,
@@ -359,7 +359,8 @@ fn told(events: &[Event], now: Timestamp) -> Vec<Fact> {
 
 /// The facts, a paragraph each, what they are about on the left.
 pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
-    let mut text = format!("{}\n", paint(STRONG, &format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any())));
+    let heading = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let mut lines = vec![paint(STRONG, &heading)];
     let mut before = "";
     for Fact { about, good, text: said } in facts {
         let label = if *about == before { "" } else { about };
@@ -368,8 +369,8 @@ pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
             Sign::Bad => paint(good.style(), "!"),
             Sign::Neutral => paint(FAINT, "."),
         };
-        text.push_str(&format!("  {label:<11}{mark} {}\n", wrap(said, columns, MARGIN)));
+        lines.push(format!("  {label:<11}{mark} {}", wrap(said, columns, MARGIN)));
         before = about;
     }
-    text
+    lines.join("\n") + "\n"
 }

@@ -51,11 +51,8 @@ pub fn lines(status: &RolloutStatus, now: Timestamp) -> String {
     let heading = ["ENDED", "TOOK", "REVISION", "OUTCOME", "REACHED", "IMAGES", "REASON"];
     let mut rows = vec![heading.map(Cell::from).to_vec()];
     rows.extend(status.history.iter().rev().map(|entry| row(entry, now)));
-    let mut text = table("", &rows);
-    if let Some(stable) = &status.stable {
-        text.push_str(&format!("revision {} is live\n", stable.revision));
-    }
-    text
+    let live = status.stable.as_ref().map(|stable| format!("revision {} is live\n", stable.revision));
+    table("", &rows) + &live.unwrap_or_default()
 }
 
 fn row(entry: &HistoryEntry, now: Timestamp) -> Vec<Cell> {

@@ -36,11 +36,10 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
         None | Some(Phase::Pending) => vec![explain],
         Some(Phase::Healthy) if !holds(status, "Ready") => vec![explain],
         Some(Phase::Healthy) => vec![kubectl("set image deployment/NAME CONTAINER=IMAGE", "release another version")],
-        Some(Phase::Preparing) => vec![own("explain NAME", "see what it waits for"), abort],
         Some(Phase::Progressing) if status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) => {
             vec![own("promote NAME", "end this hold"), abort]
         }
-        Some(Phase::Progressing) => vec![own("explain NAME", "see what it waits for"), abort],
+        Some(Phase::Preparing | Phase::Progressing) => vec![own("explain NAME", "see what it waits for"), abort],
         Some(Phase::Baking) => vec![own("promote NAME", "let the old version go now"), own("abort NAME", "go back to the old version")],
         Some(Phase::Promoting) => vec![own("wait NAME --for=succeeded", "wait until it is over")],
         Some(Phase::RollingBack) if keeps_canary(status) => {

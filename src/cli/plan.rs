@@ -222,23 +222,16 @@ fn longest(policy: &PolicySpec) -> Span {
 /// A plan for people.
 pub fn render(plan: &Plan) -> String {
     let Plan { deployment, policy, replicas, stages, touches, shortest, longest } = plan;
-    let mut text = format!(
-        "{} ({}), {policy}\n\n",
-        paint(STRONG, &format!("Deployment {deployment}")),
-        counted(usize::try_from(*replicas).unwrap_or_default(), "replica")
-    );
+    let heading = paint(STRONG, &format!("Deployment {deployment}"));
+    let size = counted(usize::try_from(*replicas).unwrap_or_default(), "replica");
     let mut rows =
         vec![["STAGE", "WEIGHT", "SHARE", "CANARY PODS", "STABLE PODS", "SELECTOR OF THE SERVICES", "HOLD"].map(Cell::from).to_vec()];
     rows.extend(stages.iter().map(row));
-    text.push_str(&table("", &rows));
-    text.push_str("\nIt writes:\n");
-    for touched in touches {
-        text.push_str(&format!("  {touched}\n"));
-    }
-    text.push_str(&format!(
-        "\nIt takes at least {shortest} and the time that pods need to start; at most {longest}, or it is rolled back or paused.\n"
-    ));
-    text
+    let touches = touches.join("\n  ");
+    format!(
+        "{heading} ({size}), {policy}\n\n{}\nIt writes:\n  {touches}\n\nIt takes at least {shortest} and the time that pods need to start; at most {longest}, or it is rolled back or paused.\n",
+        table("", &rows)
+    )
 }
 
 fn row(stage: &Stage) -> Vec<Cell> {

@@ -115,7 +115,7 @@ pub fn id(now: Timestamp) -> String {
 }
 
 /// A change of one field of the spec, good for the version that was read only.
-fn change(rollout: &Rollout, field: &str, value: Value) -> anyhow::Result<Patch<Rollout>> {
+fn change(rollout: &Rollout, field: &str, value: &Value) -> anyhow::Result<Patch<Rollout>> {
     Ok(Patch::Json(serde_json::from_value(json!([
         {"op": "replace", "path": "/metadata/resourceVersion", "value": rollout.resource_version()},
         {"op": "add", "path": format!("/spec/{field}"), "value": value},
@@ -137,7 +137,7 @@ pub async fn write<T>(
         let rollout = cluster.rollout(name).await?;
         let (decided, value) = decide(&rollout)?;
         let Some(value) = value else { return Ok((decided, rollout)) };
-        let (api, patch) = (cluster.rollouts(), change(&rollout, field, value)?);
+        let (api, patch) = (cluster.rollouts(), change(&rollout, field, &value)?);
         let unless_changed = async {
             match api.patch(name, &PatchParams::default(), &patch).await {
                 Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
@@ -165,16 +165,14 @@ pub async fn run(args: &RequestArgs, action: RequestAction, cluster: &Cluster, o
     })
     .await?;
     let what = format!("{action:?} of revision {}", request.revision);
-    match until(cluster, name, timeout.0, |rollout| answer(rollout, &id)).await? {
-        Some(record) => match record.outcome.strip_prefix("refused: ") {
-            Some(why) => bail!("the controller refused the {what}: {why}"),
-            None => out.print(&format!("{name}: {what} is {}\n", record.outcome))?,
-        },
-        None => {
-            out.print(&format!("{name}: {what} is written (request {id}), but {}\n", silence(*timeout)))?;
-            return Ok(Exit::TimedOut);
-        }
+    let Some(record) = until(cluster, name, timeout.0, |rollout| answer(rollout, &id)).await? else {
+        out.print(&format!("{name}: {what} is written (request {id}), but {}\n", silence(*timeout)))?;
+        return Ok(Exit::TimedOut);
+    };
+    if let Some(why) = record.outcome.strip_prefix("refused: ") {
+        bail!("the controller refused the {what}: {why}");
     }
+    out.print(&format!("{name}: {what} is {}\n", record.outcome))?;
     Ok(Exit::Done)
 }
 
@@ -278,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_write_carries_the_version_that_was_read() {
-        let Patch::Json(patch) = change(&rollout("holding"), "paused", json!(true)).unwrap() else { panic!("another kind of patch") };
+        let Patch::Json(patch) = change(&rollout("holding"), "paused", &json!(true)).unwrap() else { panic!("another kind of patch") };
         assert_eq!(
             serde_json::to_value(patch).unwrap(),
             json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "41"}, {"op": "add", "path": "/spec/paused", "value": true}])

@@ -198,19 +198,21 @@ fn status(place: &str) -> Value {
                     json!([condition("Paused", true, "KeptForDebugging", ""), condition("Stalled", true, "RollingBack", "")]);
             }
         }
-        "rolled back" => {
-            status["phase"] = json!("RolledBack");
-            status["why"] = json!(format!(
-                "revision {NEW} was taken back ({gate_failed}) and is held; change the template, or send a Retry request for it"
-            ));
-            status["canary"] = version(NEW, "v2", 1, 1);
-            status["conditions"] = json!([condition("Ready", true, "RolledBack", ""), condition("Stalled", true, "RolledBack", "")]);
-            status["rejected"] = json!([{"revision": NEW, "reason": gate_failed, "gate": "healthz", "at": "2026-11-21T14:18:00Z"}]);
-            status["history"] = json!([ended(NEW, "v2", "RolledBack", "2026-11-21T14:17:20Z", "2026-11-21T14:18:03Z", 25, gate_failed)]);
-        }
+        "rolled back" => hold_back(&mut status, gate_failed),
         _ => {}
     }
     status
+}
+
+/// A revision that was rejected and is held.
+fn hold_back(status: &mut Value, gate_failed: &str) {
+    status["phase"] = json!("RolledBack");
+    status["why"] =
+        json!(format!("revision {NEW} was taken back ({gate_failed}) and is held; change the template, or send a Retry request for it"));
+    status["canary"] = version(NEW, "v2", 1, 1);
+    status["conditions"] = json!([condition("Ready", true, "RolledBack", ""), condition("Stalled", true, "RolledBack", "")]);
+    status["rejected"] = json!([{"revision": NEW, "reason": gate_failed, "gate": "healthz", "at": "2026-11-21T14:18:00Z"}]);
+    status["history"] = json!([ended(NEW, "v2", "RolledBack", "2026-11-21T14:17:20Z", "2026-11-21T14:18:03Z", 25, gate_failed)]);
 }
 
 fn ended(revision: &str, tag: &str, outcome: &str, from: &str, to: &str, weight: u8, reason: &str) -> Value {

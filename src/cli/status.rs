@@ -277,16 +277,11 @@ fn heading(rollout: &Rollout, now: Timestamp) -> String {
     let name = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
     let status = rollout.status.as_ref();
     let phase = phase_cell(status);
-    let mut heading = format!("{}  {}", paint(STRONG, &name), paint(phase.style, &phase.text));
-    if let Some(since) = status.and_then(since) {
-        heading.push_str(&format!(" for {}", length(since, now)));
-    }
-    if let Some(step) = status.and_then(|status| status.step.as_ref()) {
-        heading.push_str(&format!(", step {} of {}", step.index, step.of));
-    }
-    heading + "\n"
+    let for_ = status.and_then(since).map(|since| format!(" for {}", length(since, now))).unwrap_or_default();
+    let step = status.and_then(|status| status.step.as_ref());
+    let step = step.map(|step| format!(", step {} of {}", step.index, step.of)).unwrap_or_default();
+    format!("{}  {}{for_}{step}\n", paint(STRONG, &name), paint(phase.style, &phase.text))
 }
-
 /// The Deployment and its versions, as a tree.
 fn versions(rollout: &Rollout, status: &RolloutStatus) -> String {
     let shares = shares(status);
@@ -386,6 +381,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "the screens are as long as they are")]
     fn a_screen_for_every_place() {
         let screens: Vec<String> = PLACES.iter().map(|place| format!("--- {place}\n{}", shown(place))).collect();
         insta::assert_snapshot!(screens.join("\n"), @r"

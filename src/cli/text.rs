@@ -42,7 +42,7 @@ pub fn table(indent: &str, rows: &[Vec<Cell>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    rows.iter().map(|row| format!("{indent}{}\n", line(row, &widths))).collect()
+    rows.iter().map(|row| indent.to_owned() + &line(row, &widths) + "\n").collect()
 }
 
 fn line(row: &[Cell], widths: &[usize]) -> String {

@@ -165,7 +165,7 @@ pub fn verdict(goal: Goal, revision: &str, fate: Fate) -> Verdict {
         Fate::Displaced(why) => format!("the release of revision {revision} was given up: {why}"),
     };
     match (goal, fate) {
-        (Goal::Succeeded, Fate::Paused(why)) | (Goal::RolledBack, Fate::Paused(why)) => Verdict::NotYet(why),
+        (Goal::Succeeded | Goal::RolledBack, Fate::Paused(why)) => Verdict::NotYet(why),
         (Goal::Succeeded, Fate::Live)
         | (Goal::Paused, Fate::Paused(_) | Fate::Kept(_))
         | (Goal::RolledBack, Fate::TakenBack(_) | Fate::Kept(_)) => Verdict::AsAsked(sentence),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::cel::{ValidationErrors, Validator};
 use serde_json::Value;
-use stepgate::cli::crds;
+use stepgate::cli::{crds, lint::Schemas, manifest};
 
 use crate::table;
 
@@ -69,6 +69,29 @@ fn an_object_that_a_rule_refuses_is_refused_in_the_same_words() {
             let errors = validate(&schemas, &object, None).expect_err(&format!("taken: {object}")).to_string();
             assert!(errors.contains(sentence), "{object}: {errors}");
         }
+    }
+}
+
+/// What `stepgate lint` says to an object.
+fn linted(schemas: &Schemas, object: &Value) -> Vec<String> {
+    let manifests = manifest::parse("row.yaml", &object.to_string()).unwrap();
+    manifests.iter().flat_map(|manifest| schemas.check(&manifest.object)).map(|problem| problem.to_string()).collect()
+}
+
+#[test]
+fn lint_has_nothing_to_say_to_accepted_objects() {
+    let schemas = Schemas::new().unwrap();
+    for object in table::accepted() {
+        assert_eq!(linted(&schemas, &object), Vec::<String>::new(), "{object}");
+    }
+}
+
+#[test]
+fn lint_refuses_what_the_api_server_refuses_in_the_same_words() {
+    let schemas = Schemas::new().unwrap();
+    for (object, sentence) in table::refused() {
+        let said = linted(&schemas, &object);
+        assert!(said.iter().any(|said| said.contains(sentence)), "{object}: {sentence:?} is not in {said:?}");
     }
 }
 

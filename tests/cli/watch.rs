@@ -141,7 +141,7 @@ async fn a_watch_ends_when_nobody_reads_it_any_more() {
     desk.set_version("v2").await;
     let mut heard = Heard { writes: 1, text: Vec::new() };
     assert_eq!(desk.run_into("status hello -w", Reader::Program, &mut heard).await, Ok(Exit::Done));
-    assert_eq!(heard.text.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(String::from_utf8(heard.text).unwrap().lines().count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
