@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use stepgate::cli::{
     Cli,
     exit::Exit,
-    output::{Output, Reader},
+    output::{self, Output, Reader},
 };
 use terminal_size::terminal_size;
 use tracing_subscriber::EnvFilter;
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
     match cli.run(program, &mut Output::new(&mut stdout, reader)).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("{}: {error:#}", program.as_str());
+            eprintln!("{}: {}", program.as_str(), output::causes(&error));
             Exit::Otherwise.into()
         }
     }

@@ -2,15 +2,13 @@
 
 use std::process::ExitCode;
 
-/// How a command ended. An error is told on stderr and ends with 1; what cannot be parsed ends with 2.
+/// How a command ended. An error is told on stderr and ends with 1; what is no command line ends with 2 before any command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done, or as asked.
     Done,
     /// 1: the other outcome, or something was found.
     Otherwise,
-    /// 2: the command line is not one.
-    Usage,
     /// 3: it did not happen in time.
     TimedOut,
 }
@@ -20,7 +18,6 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Otherwise => 1,
-            Exit::Usage => 2,
             Exit::TimedOut => 3,
         })
     }
@@ -32,7 +29,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_of_the_manual() {
-        for (exit, code) in [(Exit::Done, 0), (Exit::Otherwise, 1), (Exit::Usage, 2), (Exit::TimedOut, 3)] {
+        for (exit, code) in [(Exit::Done, 0), (Exit::Otherwise, 1), (Exit::TimedOut, 3)] {
             assert_eq!(ExitCode::from(exit), ExitCode::from(code), "{exit:?}");
         }
     }

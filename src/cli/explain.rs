@@ -55,7 +55,7 @@ pub struct ExplainArgs {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
     pub about: &'static str,
-    pub good: Sign,
+    pub sign: Sign,
     pub text: String,
 }
 
@@ -81,8 +81,8 @@ impl Sign {
     }
 }
 
-fn fact(about: &'static str, good: Sign, text: impl Into<String>) -> Fact {
-    Fact { about, good, text: text.into() }
+fn fact(about: &'static str, sign: Sign, text: impl Into<String>) -> Fact {
+    Fact { about, sign, text: text.into() }
 }
 
 /// Explains.
@@ -362,11 +362,11 @@ pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
     let heading = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
     let mut lines = vec![paint(STRONG, &heading)];
     let mut before = "";
-    for Fact { about, good, text: said } in facts {
+    for Fact { about, sign, text: said } in facts {
         let label = if *about == before { "" } else { about };
-        let mark = match good {
-            Sign::Good => paint(good.style(), "+"),
-            Sign::Bad => paint(good.style(), "!"),
+        let mark = match sign {
+            Sign::Good => paint(sign.style(), "+"),
+            Sign::Bad => paint(sign.style(), "!"),
             Sign::Neutral => paint(FAINT, "."),
         };
         lines.push(format!("  {label:<11}{mark} {}", wrap(said, columns, MARGIN)));

@@ -25,6 +25,15 @@ pub fn document<T: Serialize>(form: Data, value: &T) -> anyhow::Result<String> {
     Ok(format!("{}\n", text.trim_end()))
 }
 
+/// An error with its causes, each said once: many repeat those below them.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}
+
 /// The reader of the output has closed it: it has heard enough, and there is nobody left to print for.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads the output any more")]
@@ -77,6 +86,12 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let error = anyhow::anyhow!("No such file").context("cannot read x: No such file").context("no cluster");
+        assert_eq!(causes(&error), "no cluster: cannot read x: No such file");
     }
 
     #[test]

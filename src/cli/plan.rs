@@ -17,6 +17,7 @@ use crate::{
     core::{
         canary,
         service_split::{Pin, Split},
+        traffic::HEADLESS_SETTLE,
     },
 };
 
@@ -305,7 +306,13 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
     };
     let found = manifests.iter().find(|manifest| manifest.kind() == "Deployment" && manifest.name() == deployment);
     let replicas = size(asked, found, &deployment)?;
-    Ok(Subject { policy_of, deployment, services: spec.services, replicas, policy })
+    let headless = manifests.iter().any(|manifest| {
+        manifest.kind() == "Service"
+            && spec.services.iter().any(|service| service == manifest.name())
+            && manifest.object["spec"]["clusterIP"] == "None"
+    });
+    let settle = if headless { policy.settle.max(HEADLESS_SETTLE) } else { policy.settle };
+    Ok(Subject { policy_of, deployment, services: spec.services, replicas, policy: PolicySpec { settle, ..policy } })
 }
 
 fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Subject> {
@@ -410,6 +417,13 @@ spec: {replicas: 4}
 
         It takes at least 0s and the time that pods need to start; at most 30m, or it is rolled back or paused.
         ");
+    }
+
+    #[test]
+    fn a_headless_service_settles_longer() {
+        let headless = format!("{FILES}---\n{{apiVersion: v1, kind: Service, metadata: {{name: hello}}, spec: {{clusterIP: None}}}}\n");
+        let settle = |text: &str| subjects(&manifest::parse("hello.yaml", text).unwrap(), None).unwrap()[0].policy.settle;
+        assert_eq!((settle(FILES), settle(&headless)), (Span::seconds(2), Span::seconds(30)));
     }
 
     #[test]

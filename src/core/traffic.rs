@@ -25,7 +25,7 @@ const FRESH: Span = Span::seconds(2);
 /// times. A selector that is widened before gives clients to pods that are ending, and the controller looks again only a second later.
 const PARTING: Span = Span::millis(500);
 /// Clients of a headless Service learn addresses from DNS, which they may keep for its usual time to live.
-const HEADLESS_SETTLE: Span = Span::seconds(30);
+pub const HEADLESS_SETTLE: Span = Span::seconds(30);
 
 /// The two sides of a release, while both are there.
 #[derive(Clone, Copy)]

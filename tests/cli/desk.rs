@@ -74,6 +74,14 @@ impl Desk {
         desk
     }
 
+    /// A cluster that has never heard of Stepgate.
+    pub fn bare() -> Self {
+        let sim = Sim::new(&Setup { definitions: false, ..Setup::default() });
+        sim.spawn();
+        let (controller, _) = watch::channel(Leadership::Standby);
+        Self { sim, line: Line::new(2), controller }
+    }
+
     /// Starts the controller.
     pub fn start_controller(&self) {
         let (client, clock) = (self.sim.client_over(STEPGATE, &Line::new(1)), Clock::starting_at(self.sim.now()));

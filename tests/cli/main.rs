@@ -5,6 +5,7 @@
 //! | `desk` | where the user sits: a cluster with `hello`, a controller, and a command line |
 //! | `steer` | promote, abort, retry, pause, resume |
 //! | `watch` | status, list, history, explain, wait |
+//! | `binary` | the program itself: its name, its exit codes, where it prints what |
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
     reason = "a test ends where it finds what must not be"
 )]
 
+mod binary;
 mod desk;
 mod steer;
 mod watch;

@@ -218,3 +218,33 @@ async fn explain_says_what_stands_in_the_way() {
     let said = desk.run("explain hello").await.text;
     assert!(said.contains("! Service metrics also sends clients to these pods and would show them both versions"), "{said}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn explain_says_why_a_revision_is_held() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    desk.until_holding(50).await;
+    desk.run("abort hello --reason errors").await;
+    desk.run("wait hello --for rolled-back").await;
+    let said = desk.run("explain hello").await.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        " phase ! RolledBack for ",
+        " deployment . hello: template is revision ",
+        ", 4 pods, paused ",
+        " selects 4 ready pods: 4 stable, 0 canary; ",
+        " rejected ! revision ",
+        " request . Abort: done: the release is taken back ",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_the_kinds_is_told_from_one_without_the_rollout() {
+    let desk = Desk::bare();
+    for command in ["status hello", "list", "abort hello", "wait hello --for succeeded", "explain hello"] {
+        let said = desk.run(command).await;
+        let sentence = "this cluster does not know Rollouts; make them known with `stepgate install | kubectl apply -f -`";
+        assert_eq!(said.exit, Err(sentence.to_owned()), "{command}");
+    }
+}
