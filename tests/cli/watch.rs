@@ -233,7 +233,7 @@ async fn explain_says_why_a_revision_is_held() {
         ", 4 pods, paused ",
         " selects 4 ready pods: 4 stable, 0 canary; ",
         " rejected ! revision ",
-        " request . Abort: done: the release is taken back ",
+        " request . Abort by alice: done: the release is taken back ",
     ] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
