@@ -2,7 +2,6 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use anstyle::Style;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -13,7 +12,11 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
-    api::{ClusterRolloutPolicy, PolicySpec, Rollout, RolloutPolicy, RolloutStatus, rollout::PolicyKind, status::Phase},
+    api::{
+        ClusterRolloutPolicy, PolicySpec, Rollout, RolloutPolicy, RolloutStatus,
+        rollout::PolicyKind,
+        status::{GateState, GateStatus, Phase},
+    },
     controller::{act, observe},
     core::{
         service_split::Pin,
@@ -27,14 +30,12 @@ use super::{
     cluster::{Cluster, ClusterArgs, answered},
     exit::Exit,
     next::CONTROLLERS,
-    output::{Output, Reader},
+    output::Output,
+    screen::state,
     standing::{since, unanswered},
-    status::state,
-    text::{BAD, FAINT, GOOD, STRONG, WAITS, counted, from_now, length, paint, seen_from, wrap},
+    text::{BAD, FAINT, GOOD, STRONG, counted, from_now, length, paint, seen_from, wrap},
 };
 
-/// Columns where there is no terminal to ask.
-const COLUMNS: usize = 100;
 /// Events that are shown.
 const EVENTS: usize = 6;
 /// Where the facts begin.
@@ -68,11 +69,11 @@ pub enum Sign {
 }
 
 impl Sign {
-    fn style(self) -> Style {
+    fn mark(self) -> String {
         match self {
-            Self::Good => GOOD,
-            Self::Bad => BAD,
-            Self::Neutral => WAITS,
+            Self::Good => paint(GOOD, "+"),
+            Self::Bad => paint(BAD, "!"),
+            Self::Neutral => paint(FAINT, "."),
         }
     }
 
@@ -93,15 +94,15 @@ pub async fn run(args: &ExplainArgs, cluster: &Cluster, out: &mut Output<'_>) ->
     let ExplainArgs { name, cluster: _ } = args;
     let rollout = cluster.rollout(name).await?;
     let snapshot = Box::pin(observe(&rollout, cluster)).await?;
-    let events = events(&rollout, cluster).await.unwrap_or_default();
-    let columns = match out.reader {
-        Reader::Terminal { columns } => columns,
-        Reader::Program => COLUMNS,
-    };
+    let events = events(&rollout, cluster).await;
     let now = cluster.clock.now();
     let mut facts = facts(&rollout, &snapshot, now);
-    facts.extend(told(&events, now));
-    out.print(&render(&rollout, &facts, columns))?;
+    // Whoever may see the rest may not be allowed to see Events.
+    facts.extend(match &events {
+        Ok(events) => told(events, now),
+        Err(error) => vec![fact("event", Sign::Neutral, format!("none can be read: {error:#}"))],
+    });
+    out.print(&render(&rollout, &facts, out.reader.columns()))?;
     Ok(Exit::Done)
 }
 
@@ -187,22 +188,7 @@ pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact
     facts.push(deployment(&view));
     facts.extend(sides(&view));
     facts.extend(rollout.spec.services.iter().map(|name| service(&view, name)));
-    facts.extend(status.gates.iter().map(|gate| {
-        let (style, word) = state(gate.state);
-        let sign = if style == GOOD {
-            Sign::Good
-        } else if style == BAD {
-            Sign::Bad
-        } else {
-            Sign::Neutral
-        };
-        let message = if gate.message.is_empty() { String::new() } else { format!("; {}", gate.message) };
-        fact(
-            "gate",
-            sign,
-            format!("{} is {word} for {}: {}, needs {}{message}", gate.name, length(gate.since, now), gate.value, gate.threshold),
-        )
-    }));
+    facts.extend(status.gates.iter().map(|status| gate(status, now)));
     facts.extend(status.rejected.iter().map(|rejected| {
         fact("rejected", Sign::Bad, format!("revision {} {}: {}", rejected.revision, from_now(rejected.at, now), rejected.reason))
     }));
@@ -338,6 +324,18 @@ fn labels(labels: &Labels) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
+fn gate(gate: &GateStatus, now: Timestamp) -> Fact {
+    let GateStatus { name, kind: _, state: found, value, threshold, since, message } = gate;
+    let sign = match found {
+        GateState::Passing => Sign::Good,
+        GateState::Failing => Sign::Bad,
+        GateState::Pending | GateState::NoData => Sign::Neutral,
+    };
+    let (_, word) = state(*found);
+    let message = if message.is_empty() { String::new() } else { format!("; {message}") };
+    fact("gate", sign, format!("{name} is {word} for {}: {value}, needs {threshold}{message}", length(*since, now)))
+}
+
 fn requests(rollout: &Rollout, status: &RolloutStatus) -> Option<Fact> {
     if let Some(request) = unanswered(rollout) {
         return Some(fact("request", Sign::Bad, format!("{:?} of revision {} has no answer yet", request.action, request.revision)));
@@ -364,11 +362,7 @@ pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
     let mut before = "";
     for Fact { about, sign, text: said } in facts {
         let label = if *about == before { "" } else { about };
-        let mark = match sign {
-            Sign::Good => paint(sign.style(), "+"),
-            Sign::Bad => paint(sign.style(), "!"),
-            Sign::Neutral => paint(FAINT, "."),
-        };
+        let mark = sign.mark();
         lines.push(format!("  {label:<11}{mark} {}", wrap(said, columns, MARGIN)));
         before = about;
     }

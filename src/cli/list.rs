@@ -10,8 +10,9 @@ use super::{
     cluster::{Cluster, ClusterArgs, answered},
     exit::Exit,
     output::{Data, Output, document},
+    screen::{phase_cell, weight},
     standing::{Wait, wait},
-    status::{self, phase_cell, weight},
+    status,
     text::{BAD, Cell, STRONG, cell, length, seen_from, table},
 };
 

@@ -24,6 +24,7 @@ pub mod request;
 pub mod retry;
 #[cfg(test)]
 mod sample;
+pub mod screen;
 pub mod standing;
 pub mod status;
 pub mod text;

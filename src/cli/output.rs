@@ -48,6 +48,16 @@ pub enum Reader {
     Program,
 }
 
+impl Reader {
+    /// Columns for sentences: as many as a terminal has, 100 elsewhere.
+    pub fn columns(self) -> usize {
+        match self {
+            Self::Terminal { columns } => columns,
+            Self::Program => 100,
+        }
+    }
+}
+
 /// The output of a command.
 pub struct Output<'a> {
     to: &'a mut dyn Write,

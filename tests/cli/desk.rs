@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::{
     Api, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -97,6 +97,13 @@ impl Desk {
     /// The controller leads again.
     pub fn resume_controller(&self) {
         self.controller.send_replace(Leadership::Alone);
+    }
+
+    /// The Deployment goes.
+    pub async fn delete_deployment(&self) {
+        let api: Api<Deployment> = Api::namespaced(self.sim.client("alice"), "default");
+        api.delete("hello", &DeleteParams::default()).await.unwrap();
+        sleep(10 * MOMENT).await;
     }
 
     /// Another Service for the same pods.

@@ -248,3 +248,16 @@ async fn a_cluster_without_the_kinds_is_told_from_one_without_the_rollout() {
         assert_eq!(said.exit, Err(sentence.to_owned()), "{command}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_named() {
+    let desk = Desk::without_controller(&halves()).await;
+    desk.delete_deployment().await;
+    let said = desk.run("explain hello").await.text;
+    assert!(said.contains("! Deployment hello (workload.deployment) does not exist in this namespace"), "{said}");
+    assert!(said.contains("! none: no controller has looked at this Rollout yet"), "{said}");
+    assert!(desk.run("status hello").await.text.contains("  why      no controller has looked at it yet\n"));
+    let said = desk.run("wait hello --for succeeded").await;
+    let sentence = "there is no Deployment hello, so there is no release to wait for; name one with --revision to wait all the same";
+    assert_eq!(said.exit, Err(sentence.to_owned()));
+}
