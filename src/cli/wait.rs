@@ -98,13 +98,12 @@ pub fn fate(revision: &str, seen: &Seen<'_>) -> Fate {
     if let Some(entry) = ended(revision, status, seen.before) {
         return end(entry);
     }
-    let retried = |action| action == RequestAction::Retry;
-    if unanswered(seen.rollout).is_some_and(|request| retried(request.action) && request.revision == revision) {
+    if unanswered(seen.rollout).is_some_and(|request| request.action == RequestAction::Retry && request.revision == revision) {
         return Fate::Open("the Retry request has no answer yet".to_owned());
     }
     match &status.release {
         Some(release) if release.revision == revision => under_way(seen.rollout, status),
-        // On its way out for this one, or the other way round.
+        // Another revision's, which is taken back first.
         Some(_) if seen.template == Some(revision) => Fate::Open(status.why.clone()),
         _ => at_rest(revision, status, seen.template),
     }

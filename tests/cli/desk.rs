@@ -25,7 +25,7 @@ use stepgate::{
         run::{Leadership, Options, run_asking},
     },
     serve::Vitals,
-    sim::{Line, Setup, Sim, sample, server::admission::STEPGATE},
+    sim::{Line, Setup, Sim, fault::Fault, sample, server::admission::STEPGATE},
 };
 use tokio::{sync::watch, time::sleep};
 
@@ -172,6 +172,12 @@ impl Desk {
         let cluster = self.cluster();
         let ended = cli.run_in(async |_| Ok(cluster.clone()), &mut Output::new(to, reader)).await;
         ended.map_err(|error| format!("{error:#}"))
+    }
+
+    /// Somebody else changes the Rollout between the next command's reading and its writing, so many times.
+    pub fn contend(&self, times: u64) {
+        let writes = self.line.writes();
+        (1..=times).for_each(|next| self.line.plan(writes + next, Fault::Conflict));
     }
 
     /// Requests that the commands have made so far.

@@ -66,6 +66,19 @@ async fn a_command_for_another_revision_is_refused_before_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollout_that_changes_meanwhile_is_read_again() {
+    let (desk, revision) = holding().await;
+    desk.contend(2);
+    let said = desk.run("promote hello").await;
+    assert_eq!((said.exit, said.text), (Ok(Exit::Done), format!("hello: Promote of revision {revision} is done: the hold is over\n")));
+    desk.until_holding(100).await;
+    desk.contend(5);
+    let said = desk.run("abort hello").await;
+    let sentence = "Rollout hello changed 5 times between reading and writing it; nothing was written, so try again";
+    assert_eq!(said.exit, Err(sentence.to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_controller_refuses_is_an_error_with_its_reason() {
     let desk = Desk::new(&halves()).await;
     desk.set_version("v2").await;
