@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use futures::{Stream, StreamExt};
+use http::{HeaderValue, header::USER_AGENT as USER_AGENT_HEADER};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -29,6 +30,8 @@ use crate::{
 
 use super::caller::{Caller, Program};
 
+/// The API server takes the part before the slash for the field manager of a user's writes; the controller's have another one.
+const USER_AGENT: &str = concat!("stepgate-cli/", env!("CARGO_PKG_VERSION"));
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -63,10 +66,8 @@ impl Cluster {
     /// # Errors
     /// When none is named, or its credentials cannot be read.
     pub async fn connect(args: &ClusterArgs, program: Program) -> anyhow::Result<Self> {
-        let ClusterArgs { namespace, context, kubeconfig } = args;
-        let config = config(context.as_ref(), kubeconfig.as_ref()).await?;
-        let namespace = namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("the kubeconfig's credentials cannot be used")?;
+        let client = client(args, USER_AGENT).await?;
+        let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         Ok(Self { client, namespace, clock: Clock::starting_at(Timestamp::now()), caller: Caller::new(program, args) })
     }
 
@@ -104,6 +105,17 @@ impl Cluster {
             Err(_) => anyhow!("there is no Rollout {name} in namespace {namespace}"),
         }
     }
+}
+
+/// A client for the cluster that the flags and the environment name. It says who it is, so that audit logs and field managers name it.
+///
+/// # Errors
+/// See [`Cluster::connect`].
+pub async fn client(args: &ClusterArgs, user_agent: &'static str) -> anyhow::Result<Client> {
+    let ClusterArgs { namespace: _, context, kubeconfig } = args;
+    let mut config = config(context.as_ref(), kubeconfig.as_ref()).await?;
+    config.headers.push((USER_AGENT_HEADER, HeaderValue::from_static(user_agent)));
+    Client::try_from(config).context("the cluster's address or credentials cannot be used")
 }
 
 async fn config(context: Option<&String>, kubeconfig: Option<&PathBuf>) -> anyhow::Result<Config> {
