@@ -56,7 +56,8 @@ pub async fn run(args: &StatusArgs, cluster: &Cluster, out: &mut Output<'_>) -> 
         None => answered(cluster.rollouts().list(&ListParams::default())).await?.items,
     };
     if *watch {
-        return follow(name.as_deref(), cluster, out).await;
+        let known = rollouts.into_iter().map(|rollout| (rollout.name_any(), rollout)).collect();
+        return follow(name.as_deref(), known, cluster, out).await;
     }
     match (output, name, rollouts.as_slice()) {
         (Some(form), Some(_), [rollout]) => out.print(&document(*form, &without_bookkeeping(rollout)?)?)?,
@@ -91,9 +92,10 @@ fn screens(rollouts: &[Rollout], cluster: &Cluster, reader: Reader) -> String {
 }
 
 /// Shows changes until the reader goes away, or, where one Rollout was asked for, until that is gone.
-async fn follow(name: Option<&str>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+async fn follow(name: Option<&str>, known: BTreeMap<String, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let mut changes = changes(name, cluster).boxed();
     let mut shown = Shown::default();
+    shown.take(known, cluster, out)?;
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {

@@ -157,6 +157,7 @@ async fn on_a_terminal_the_times_go_on_without_a_request() {
     // To see that it exists, the list, the watch.
     assert_eq!(desk.requests() - asked, 3);
     let text = String::from_utf8(heard.text).unwrap();
+    assert!(!text.contains("no Rollouts"), "an empty screen came first");
     let lefts: Vec<&str> = text.split("(in ").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(lefts.len() > 8 && lefts.windows(2).filter(|pair| pair[0] != pair[1]).count() > 8, "{lefts:?}");
 }
