@@ -20,6 +20,11 @@ use crate::{
     serve::{Vitals, health::Health},
 };
 
+use super::cluster::{self, ClusterArgs};
+
+/// The API server takes the part before the slash for the field manager of our writes.
+const USER_AGENT: &str = concat!("stepgate/", env!("CARGO_PKG_VERSION"));
+
 /// Where the kubelet asks, if nothing else is said.
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
 
@@ -55,7 +60,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let ControllerArgs { watch_namespace, instance, leader_elect, lease_namespace, health_addr } = args;
     let lease_namespace = lease(leader_elect, lease_namespace)?;
     let health = listener(health_addr.as_deref()).await?;
-    let client = super::client().await?;
+    let client = cluster::client(&ClusterArgs::default(), USER_AGENT).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let told_to_end = async {

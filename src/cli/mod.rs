@@ -1,13 +1,44 @@
-//! The command line: one file a command.
+//! The command line: one file a command. What is shown is made by pure functions of what was read and the time.
 
+pub mod abort;
+pub mod caller;
+pub mod cluster;
+pub mod completion;
 pub mod controller;
 pub mod crds;
+pub mod exit;
+pub mod explain;
+pub mod history;
 pub mod install;
+pub mod lint;
+pub mod list;
+pub mod man;
+pub mod manifest;
+pub mod next;
+pub mod output;
+pub mod pause;
+pub mod plan;
 pub mod presets;
+pub mod promote;
+pub mod request;
+pub mod retry;
+#[cfg(test)]
+mod sample;
+pub mod screen;
+pub mod standing;
+pub mod status;
+pub mod text;
 pub mod uninstall;
+pub mod wait;
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use caller::Program;
+use cluster::{Cluster, ClusterArgs};
+use exit::Exit;
+use output::{Closed, Output};
 
 /// Progressive delivery for plain Kubernetes Deployments and Services.
 #[derive(Parser, Debug)]
@@ -19,6 +50,30 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Show what is live, what is being released, what it waits for, and what to do next
+    Status(status::StatusArgs),
+    /// List Rollouts, one line each
+    List(list::ListArgs),
+    /// End the hold of a release, or skip its remaining steps
+    Promote(promote::PromoteArgs),
+    /// Take a release back
+    Abort(abort::AbortArgs),
+    /// Release a rejected revision again, from the first step
+    Retry(retry::RetryArgs),
+    /// Keep a release where it is; failures still take it back
+    Pause(pause::PauseArgs),
+    /// Let a paused release go on
+    Resume(pause::PauseArgs),
+    /// Show how the last releases ended
+    History(history::HistoryArgs),
+    /// Wait for the end of a release
+    Wait(wait::WaitArgs),
+    /// Explain why a Rollout is where it is, fact by fact
+    Explain(explain::ExplainArgs),
+    /// Show what a release would do, before anything runs
+    Plan(plan::PlanArgs),
+    /// Find everything in manifests that the API server would refuse
+    Lint(lint::LintArgs),
     Controller(controller::ControllerArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
@@ -28,42 +83,81 @@ enum Command {
     Presets(presets::PresetsArgs),
     /// Print the script that takes everything out of a cluster again
     Uninstall(uninstall::UninstallArgs),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Write the manual, one page a command
+    Man(man::ManArgs),
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Reads a command line; its first word is the name that the program was started by. Help, and what is wrong with it, are printed
+    /// for that name, and end the program.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> (Self, Program) {
+        let args: Vec<OsString> = args.into_iter().collect();
+        let program = Program::of(args.first().map(OsString::as_os_str));
+        let matches = command(program).get_matches_from(args);
+        match Self::from_arg_matches(&matches) {
+            Ok(cli) => (cli, program),
+            Err(error) => error.exit(),
+        }
+    }
+
+    /// Does what was asked for, in the cluster that the flags and the environment name. A reader that has heard enough and closed the
+    /// pipe is no error.
     ///
     /// # Errors
     /// In words for the user, with their causes.
-    pub async fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Controller(args) => controller::run(args).await,
-            Command::Crds(args) => print(&crds::run(&args)?),
-            Command::Install(args) => print(&install::render(&args)?),
-            Command::Presets(args) => print(&presets::render(&args)?),
-            Command::Uninstall(args) => print(&uninstall::render(&args)),
+    pub async fn run(self, program: Program, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+        self.run_in(async |args| Cluster::connect(args, program).await, out).await
+    }
+
+    /// The same, in the cluster that `connect` gives.
+    ///
+    /// # Errors
+    /// See [`Cli::run`].
+    pub async fn run_in(
+        self,
+        connect: impl AsyncFn(&ClusterArgs) -> anyhow::Result<Cluster>,
+        out: &mut Output<'_>,
+    ) -> anyhow::Result<Exit> {
+        match self.command.run(connect, out).await {
+            Err(error) if error.is::<Closed>() => Ok(Exit::Done),
+            other => other,
         }
     }
 }
 
-/// Prints; a reader that has heard enough and closed the pipe is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("the output could not be written"),
+/// The command line as it is called under this name.
+pub fn command(program: Program) -> clap::Command {
+    Cli::command().bin_name(program.as_str())
+}
+
+impl Command {
+    async fn run(self, connect: impl AsyncFn(&ClusterArgs) -> anyhow::Result<Cluster>, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+        match self {
+            Self::Status(args) => status::run(&args, &connect(&args.cluster).await?, out).await,
+            Self::List(args) => list::run(&args, &connect(&args.cluster).await?, out).await,
+            Self::Promote(args) => promote::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Abort(args) => abort::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Retry(args) => retry::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Pause(args) => pause::run(&args, pause::Wanted::Paused, &connect(&args.cluster).await?, out).await,
+            Self::Resume(args) => pause::run(&args, pause::Wanted::GoingOn, &connect(&args.cluster).await?, out).await,
+            Self::History(args) => history::run(&args, &connect(&args.cluster).await?, out).await,
+            Self::Wait(args) => wait::run(&args, &connect(&args.cluster).await?, out).await,
+            Self::Explain(args) => explain::run(&args, &connect(&args.cluster).await?, out).await,
+            Self::Plan(args) => plan::run(&args, out),
+            Self::Lint(args) => lint::run(&args, out),
+            Self::Controller(args) => done(controller::run(args).await),
+            Self::Crds(args) => done(out.print(&crds::run(&args)?)),
+            Self::Install(args) => done(out.print(&install::render(&args)?)),
+            Self::Presets(args) => done(out.print(&presets::render(&args)?)),
+            Self::Uninstall(args) => done(out.print(&uninstall::render(&args))),
+            Self::Completion(args) => done(out.print(&completion::render(&args))),
+            Self::Man(args) => done(out.print(&man::run(&args)?)),
+        }
     }
 }
 
-/// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context. It says
-/// who it is, so that audit logs and field managers name Stepgate.
-async fn client() -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")?;
-    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
-    kube::Client::try_from(config).context("the cluster's address or credentials cannot be used")
+fn done(result: anyhow::Result<()>) -> anyhow::Result<Exit> {
+    result.map(|()| Exit::Done)
 }
-
-/// The API server takes the part before the slash for the field manager of our writes.
-const USER_AGENT: &str = concat!("stepgate/", env!("CARGO_PKG_VERSION"));

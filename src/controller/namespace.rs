@@ -23,7 +23,7 @@ use crate::{
     core::{
         canary,
         decide::decide,
-        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts, Snapshot},
+        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Snapshot},
     },
     gate::{
         http::Asker,
@@ -437,18 +437,16 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         deployments: facts.deployments.iter().cloned().collect(),
         replica_sets: facts.replica_sets.iter().cloned().collect(),
         pods: facts.pods.iter().cloned().collect(),
-        services: facts.services.iter().map(|service| Arc::new(service_facts(service, &facts.slices))).collect(),
+        services: facts
+            .services
+            .iter()
+            .map(|service| Arc::new(observe::service_facts(service, facts.slices.iter().map(Arc::as_ref))))
+            .collect(),
         rivals: rivals.collect(),
         probes: actor.probes.facts().clone(),
         guarded: actor.guarded(),
         pods_read_at: actor.pods_read_at(),
     }
-}
-
-fn service_facts(service: &ServiceSeen, slices: &Store<SliceSeen>) -> ServiceFacts {
-    // A dual-stack Service has a slice for each family, with the same pods.
-    let endpoints: BTreeSet<&String> = slices.iter().filter(|slice| slice.service == service.name).flat_map(|slice| &slice.ready).collect();
-    service.with_endpoints(endpoints.into_iter().cloned().collect())
 }
 
 /// Sleeps until then; for ever, where no time is given.

@@ -1,6 +1,9 @@
 //! Objects, reduced to the facts that decisions read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -290,6 +293,13 @@ pub fn slice(object: &EndpointSlice) -> SliceSeen {
         service: object.labels().get("kubernetes.io/service-name").cloned().unwrap_or_default(),
         ready: ready.filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.clone()).collect(),
     }
+}
+
+/// A Service with the endpoints that its slices, among those of the namespace, have. A dual-stack Service has a slice for each family, with
+/// the same pods.
+pub fn service_facts<'a>(service: &ServiceSeen, slices: impl Iterator<Item = &'a SliceSeen>) -> ServiceFacts {
+    let endpoints: BTreeSet<&String> = slices.filter(|slice| slice.service == service.name).flat_map(|slice| &slice.ready).collect();
+    service.with_endpoints(endpoints.into_iter().cloned().collect())
 }
 
 /// A policy of either kind.

@@ -71,6 +71,15 @@ impl Split {
         };
         percent(canary, i64::from(canary) + i64::from(stable))
     }
+
+    /// The pin that gives it, where the canary's pods have this `pod-template-hash`.
+    pub fn pin(self, canary_hash: &str) -> Pin {
+        match self {
+            Self::Counts { .. } => Pin::Open,
+            Self::Rotation { .. } => Pin::Rotation,
+            Self::All => Pin::Hash(canary_hash.to_owned()),
+        }
+    }
 }
 
 /// `part` of `whole`, in percent, rounded; 0 of 0 is 0.

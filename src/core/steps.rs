@@ -189,7 +189,7 @@ fn moved_on(view: &View<'_>, release: &Release, at: &StepStatus, canary: &Side<'
     }
     let pin_at = |index| {
         let weight = step(&release.policy.steps, index).weight;
-        traffic::pin(canary::split(&release.policy, weight, view.full_size()), canary)
+        canary::split(&release.policy, weight, view.full_size()).pin(&canary.replica_set.hash)
     };
     let next = pin_at(at.index + 1);
     let labelled = next == Pin::Rotation && view.in_rotation().next().is_some();

@@ -25,22 +25,13 @@ const FRESH: Span = Span::seconds(2);
 /// times. A selector that is widened before gives clients to pods that are ending, and the controller looks again only a second later.
 const PARTING: Span = Span::millis(500);
 /// Clients of a headless Service learn addresses from DNS, which they may keep for its usual time to live.
-const HEADLESS_SETTLE: Span = Span::seconds(30);
+pub const HEADLESS_SETTLE: Span = Span::seconds(30);
 
 /// The two sides of a release, while both are there.
 #[derive(Clone, Copy)]
 pub struct Sides<'a, 'b> {
     pub canary: &'b Side<'a>,
     pub live: Option<&'b Side<'a>>,
-}
-
-/// The pin that a split needs.
-pub fn pin(split: Split, canary: &Side<'_>) -> Pin {
-    match split {
-        Split::Counts { .. } => Pin::Open,
-        Split::Rotation { .. } => Pin::Rotation,
-        Split::All => Pin::Hash(canary.replica_set.hash.clone()),
-    }
 }
 
 /// How long to wait after a confirmed change of weight.
@@ -73,7 +64,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
-    let target = pin(split, sides.canary);
+    let target = split.pin(&sides.canary.replica_set.hash);
     if let Split::Rotation { canary, stable } = split
         && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
     {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::core::cel::{ValidationErrors, Validator};
 use serde_json::Value;
 use stepgate::{
-    cli::crds,
+    cli::{crds, lint::Schemas, manifest},
     core::{action::Action, decide::decide},
 };
 
@@ -79,6 +79,38 @@ fn a_rule_refuses_in_the_same_words() {
             let before = row.manifest_before();
             let errors = validate(&schemas, &object, before.as_ref()).expect_err(&format!("taken: {object}")).to_string();
             assert!(errors.contains(rule.as_str()), "{object}: {errors}");
+        }
+    }
+}
+
+/// What `stepgate lint` says to an object.
+fn linted(schemas: &Schemas, object: &Value) -> Vec<String> {
+    let manifests = manifest::parse("row.yaml", &object.to_string()).unwrap();
+    manifests.iter().flat_map(|manifest| schemas.check(&manifest.object)).map(|problem| problem.to_string()).collect()
+}
+
+#[test]
+fn lint_has_nothing_to_say_to_accepted_objects() {
+    let schemas = Schemas::new().unwrap();
+    for object in manifests().accepted {
+        let object = object.manifest();
+        assert_eq!(linted(&schemas, &object), Vec::<String>::new(), "{object}");
+    }
+}
+
+#[test]
+fn lint_refuses_what_the_api_server_refuses_at_the_same_field() {
+    let schemas = Schemas::new().unwrap();
+    // A change, and the rights of an author, are nothing that a file could show.
+    for row in manifests().refused.iter().filter(|row| row.before.is_none() && row.author.is_none()) {
+        let (object, said) = (row.manifest(), linted(&schemas, &row.manifest()));
+        assert!(!said.is_empty(), "{object}");
+        for said in &said {
+            // The API server may say more than lint, which stops at the schema, and has its own words for the schema.
+            let (field, reason) =
+                said.split_once(": ").map_or((said.as_str(), ""), |(field, _)| (field, said.rsplit(": ").next().unwrap()));
+            let same = |line: &Line| line.text().contains(field) && (matches!(line, Line::Schema(_)) || line.text().contains(reason));
+            assert!(row.says.iter().any(same), "{object}: the API server does not say {said:?}");
         }
     }
 }

@@ -1,0 +1,96 @@
+//! How the user called: the program's name, and the flags that lead to the same cluster again. Commands that are suggested begin and
+//! end with them, so that they can be run as they stand.
+
+use std::{ffi::OsStr, path::Path};
+
+use super::cluster::ClusterArgs;
+
+/// The name under which `kubectl` finds its plugin `stepgate`.
+const PLUGIN: &str = "kubectl-stepgate";
+
+/// How the user calls this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Stepgate,
+    Plugin,
+}
+
+impl Program {
+    /// Read from the name that the program was started by.
+    pub fn of(name: Option<&OsStr>) -> Self {
+        let stem = name.and_then(|name| Path::new(name).file_stem());
+        if stem == Some(OsStr::new(PLUGIN)) { Self::Plugin } else { Self::Stepgate }
+    }
+
+    /// As the user types it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stepgate => "stepgate",
+            Self::Plugin => "kubectl stepgate",
+        }
+    }
+}
+
+/// How the user called, as far as it matters to the next command.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    program: Program,
+    flags: String,
+}
+
+impl Caller {
+    /// A call of `program` with these flags.
+    pub fn new(program: Program, args: &ClusterArgs) -> Self {
+        let ClusterArgs { namespace, context, kubeconfig } = args;
+        let kubeconfig = kubeconfig.as_ref().map(|path| path.display().to_string());
+        let flags = [(" -n ", namespace), (" --context ", context), (" --kubeconfig ", &kubeconfig)];
+        let flags = flags.into_iter().filter_map(|(flag, value)| Some(format!("{flag}{}", quoted(value.as_ref()?)))).collect();
+        Self { program, flags }
+    }
+
+    /// A command of this program: `stepgate promote hello -n shop`.
+    pub fn command(&self, words: &str) -> String {
+        format!("{} {words}{}", self.program.as_str(), self.flags)
+    }
+
+    /// A command of `kubectl`, for the same place.
+    pub fn kubectl(&self, words: &str) -> String {
+        format!("kubectl {words}{}", self.flags)
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_as_a_plugin_it_is_called_as_one() {
+        for (name, program) in [
+            ("stepgate", Program::Stepgate),
+            ("/usr/local/bin/kubectl-stepgate", Program::Plugin),
+            ("kubectl-stepgate.exe", Program::Plugin),
+            ("./target/debug/stepgate", Program::Stepgate),
+        ] {
+            assert_eq!(Program::of(Some(OsStr::new(name))), program, "{name}");
+        }
+        assert_eq!(Program::of(None), Program::Stepgate);
+    }
+
+    #[test]
+    fn a_suggested_command_leads_to_the_same_cluster() {
+        let args =
+            ClusterArgs { namespace: Some("shop".into()), context: Some("it's prod".into()), kubeconfig: Some("/tmp/kube config".into()) };
+        let caller = Caller::new(Program::Plugin, &args);
+        assert_eq!(
+            caller.command("abort hello"),
+            r"kubectl stepgate abort hello -n shop --context 'it'\''s prod' --kubeconfig '/tmp/kube config'"
+        );
+        assert_eq!(Caller::new(Program::Stepgate, &ClusterArgs::default()).kubectl("get pods"), "kubectl get pods");
+    }
+}

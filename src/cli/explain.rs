@@ -1,0 +1,370 @@
+//! `stepgate explain`: why a Rollout is where it is, as a chain of facts.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+    events::v1::Event,
+};
+use kube::{Api, ResourceExt, api::ListParams};
+
+use crate::{
+    api::{
+        ClusterRolloutPolicy, PolicySpec, Rollout, RolloutPolicy, RolloutStatus,
+        rollout::PolicyKind,
+        status::{GateState, GateStatus, Phase},
+    },
+    controller::{act, observe},
+    core::{
+        service_split::Pin,
+        snapshot::{Labels, ServiceFacts, Snapshot},
+        validate::{self, Refusal},
+        view::{Side, View},
+    },
+};
+
+use super::{
+    cluster::{Cluster, ClusterArgs, answered},
+    exit::Exit,
+    next::CONTROLLERS,
+    output::Output,
+    screen::state,
+    standing::{since, unanswered},
+    text::{BAD, FAINT, GOOD, STRONG, counted, from_now, length, paint, seen_from, wrap},
+};
+
+/// Events that are shown.
+const EVENTS: usize = 6;
+/// Where the facts begin.
+const MARGIN: &str = "               ";
+
+/// What `stepgate explain` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Rollout
+    #[arg(value_name = "NAME")]
+    name: String,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    pub about: &'static str,
+    pub sign: Sign,
+    pub text: String,
+}
+
+/// Whether a fact is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    Good,
+    Bad,
+    Neutral,
+}
+
+impl Sign {
+    fn mark(self) -> String {
+        match self {
+            Self::Good => paint(GOOD, "+"),
+            Self::Bad => paint(BAD, "!"),
+            Self::Neutral => paint(FAINT, "."),
+        }
+    }
+
+    fn of(holds: bool) -> Self {
+        if holds { Self::Good } else { Self::Bad }
+    }
+}
+
+fn fact(about: &'static str, sign: Sign, text: impl Into<String>) -> Fact {
+    Fact { about, sign, text: text.into() }
+}
+
+/// Explains.
+///
+/// # Errors
+/// When there is no such Rollout, or the cluster does not let it, or what it names, be read.
+pub async fn run(args: &ExplainArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let ExplainArgs { name, cluster: _ } = args;
+    let rollout = cluster.rollout(name).await?;
+    let snapshot = Box::pin(observe(&rollout, cluster)).await?;
+    let events = events(&rollout, cluster).await;
+    let now = cluster.clock.now();
+    let mut facts = facts(&rollout, &snapshot, now);
+    // Whoever may see the rest may not be allowed to see Events.
+    facts.extend(match &events {
+        Ok(events) => told(events, now),
+        Err(error) => vec![fact("event", Sign::Neutral, format!("none can be read: {error:#}"))],
+    });
+    out.print(&render(&rollout, &facts, out.reader.columns()))?;
+    Ok(Exit::Done)
+}
+
+/// What the controller would decide on, read now. What its probes have seen is in the status only.
+async fn observe(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Snapshot> {
+    let (client, namespace, all) = (&cluster.client, cluster.namespace.as_str(), ListParams::default());
+    let replica_sets = Api::namespaced_with(client.clone(), namespace, &act::replica_sets());
+    let (deployments, services, slices, pods) = (
+        cluster.deployments(),
+        Api::<Service>::namespaced(client.clone(), namespace),
+        Api::<EndpointSlice>::namespaced(client.clone(), namespace),
+        Api::<Pod>::namespaced(client.clone(), namespace),
+    );
+    let rollouts = cluster.rollouts();
+    let (deployments, replica_sets, pods, services, slices, rollouts, policy) = futures::try_join!(
+        answered(deployments.list(&all)),
+        answered(replica_sets.list(&all)),
+        answered(pods.list(&all)),
+        answered(services.list(&all)),
+        answered(slices.list(&all)),
+        answered(rollouts.list(&all)),
+        policy(rollout, cluster),
+    )?;
+    let seen = observe::rollout(rollout);
+    let slices: Vec<_> = slices.iter().map(observe::slice).collect();
+    let now = cluster.clock.now();
+    let others = rollouts.iter().map(observe::rollout).filter(|other| other.uid != seen.uid && !other.facts.deleting);
+    Ok(Snapshot {
+        status: rollout.status.clone().unwrap_or_default(),
+        rollout: seen.facts,
+        recorded: true,
+        policy: policy.map(Arc::new),
+        deployments: deployments.iter().map(|object| Arc::new(observe::deployment(object))).collect(),
+        replica_sets: replica_sets.iter().map(|object| Arc::new(observe::replica_set(object))).collect(),
+        pods: pods.iter().map(|pod| Arc::new(observe::pod(pod, None, now))).collect(),
+        services: services.iter().map(|service| Arc::new(observe::service_facts(&observe::service(service), slices.iter()))).collect(),
+        rivals: others.map(|other| other.rival()).collect(),
+        probes: BTreeMap::new(),
+        guarded: None,
+        pods_read_at: Some(now),
+    })
+}
+
+async fn policy(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Option<PolicySpec>> {
+    let client = cluster.client.clone();
+    match (&rollout.spec.policy, &rollout.spec.policy_ref) {
+        (Some(policy), _) => Ok(Some(policy.clone())),
+        (None, None) => Ok(None),
+        (None, Some(reference)) => match reference.kind {
+            PolicyKind::RolloutPolicy => {
+                let api: Api<RolloutPolicy> = Api::namespaced(client, &cluster.namespace);
+                Ok(answered(api.get_opt(&reference.name)).await?.map(|policy| policy.spec.0))
+            }
+            PolicyKind::ClusterRolloutPolicy => {
+                let api: Api<ClusterRolloutPolicy> = Api::all(client);
+                Ok(answered(api.get_opt(&reference.name)).await?.map(|policy| policy.spec.0))
+            }
+        },
+    }
+}
+
+/// The last Events of a Rollout, the newest first.
+async fn events(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Vec<Event>> {
+    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let of_this = ListParams::default().fields(&format!("regarding.kind=Rollout,regarding.name={}", rollout.name_any()));
+    let mut events = answered(api.list(&of_this)).await?.items;
+    events.sort_by_key(|event| Reverse(event.event_time.as_ref().map(|time| time.0)));
+    events.truncate(EVENTS);
+    Ok(events)
+}
+
+/// Everything that tells why the Rollout is where it is, causes first.
+pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact> {
+    let status = &snapshot.status;
+    let Some(view) = View::of(snapshot, now) else {
+        let refusal = Refusal::DeploymentNotFound { deployment: rollout.spec.workload.deployment.clone() };
+        return vec![fact("accepted", Sign::Bad, refusal.to_string()), where_it_is(rollout, status, now)];
+    };
+    let mut facts = vec![accepted(&view)];
+    facts.extend(guarded(status));
+    facts.push(where_it_is(rollout, status, now));
+    facts.extend(release(status, now));
+    facts.push(deployment(&view));
+    facts.extend(sides(&view));
+    facts.extend(rollout.spec.services.iter().map(|name| service(&view, name)));
+    facts.extend(status.gates.iter().map(|status| gate(status, now)));
+    facts.extend(status.rejected.iter().map(|rejected| {
+        fact("rejected", Sign::Bad, format!("revision {} {}: {}", rejected.revision, from_now(rejected.at, now), rejected.reason))
+    }));
+    facts.extend(requests(rollout, status));
+    facts
+}
+
+fn accepted(view: &View<'_>) -> Fact {
+    match validate::refusal(view, view.snapshot.policy.as_deref()) {
+        Some(refusal) => fact("accepted", Sign::Bad, refusal.to_string()),
+        None => fact("accepted", Sign::Good, "Deployment, Services and policy are such that a release can go"),
+    }
+}
+
+fn guarded(status: &RolloutStatus) -> Option<Fact> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "Guarded")?;
+    let sign = if condition.status == "True" { Sign::Good } else { Sign::Neutral };
+    Some(fact("guarded", sign, condition.message.clone()))
+}
+
+fn where_it_is(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Fact {
+    let Some(phase) = status.phase else {
+        return fact(
+            "phase",
+            Sign::Bad,
+            format!("none: no controller has looked at this Rollout yet; see whether one runs: {CONTROLLERS}"),
+        );
+    };
+    let for_ = since(status).map(|since| format!(" for {}", length(since, now))).unwrap_or_default();
+    let behind =
+        if status.observed_generation < rollout.metadata.generation { "; the controller has not seen the latest spec yet" } else { "" };
+    let sign = match phase {
+        Phase::Healthy => Sign::Good,
+        Phase::RollingBack | Phase::RolledBack => Sign::Bad,
+        _ => Sign::Neutral,
+    };
+    fact("phase", sign, format!("{phase:?}{for_}: {}{behind}", seen_from(&status.why, now)))
+}
+
+fn release(status: &RolloutStatus, now: Timestamp) -> Vec<Fact> {
+    let Some(release) = &status.release else { return Vec::new() };
+    let at = status.step.as_ref().map(|step| format!(", at step {} of {} ({} %)", step.index, step.of, step.weight)).unwrap_or_default();
+    let began = format!(
+        "of revision {} began {} with {}{at}; the policy is that of its start",
+        release.revision,
+        from_now(release.started_at, now),
+        pods(release.size)
+    );
+    let mut facts = vec![fact("release", Sign::Neutral, began)];
+    facts.extend(release.rollback.as_ref().map(|rollback| {
+        let confirmed = match rollback.confirmed_at {
+            Some(at) => format!("clients were back {}", from_now(at, now)),
+            None => "clients are on their way back".to_owned(),
+        };
+        fact("rollback", Sign::Bad, format!("{:?} {}: {}; {confirmed}", rollback.reason, from_now(rollback.at, now), rollback.message))
+    }));
+    facts
+}
+
+fn deployment(view: &View<'_>) -> Fact {
+    let hello = view.hello;
+    let paused = if hello.paused { ", paused" } else { "" };
+    let observed = if hello.observed() { "" } else { "; the Deployment controller has not seen its latest spec yet" };
+    fact(
+        "deployment",
+        Sign::Neutral,
+        format!("{}: template is revision {}, {}{paused}{observed}", hello.name, hello.revision, pods(hello.replicas)),
+    )
+}
+
+fn pods(number: i32) -> String {
+    counted(usize::try_from(number).unwrap_or_default(), "pod")
+}
+
+fn sides(view: &View<'_>) -> Vec<Fact> {
+    let live = view.live().map(|live| side("stable", &live));
+    let canary = view.canary().map(|canary| side("canary", &canary));
+    live.into_iter().chain(canary).collect()
+}
+
+fn side(about: &'static str, side: &Side<'_>) -> Fact {
+    let (ready, wanted) = (side.ready_count(), side.replica_set.replicas);
+    let trouble: Vec<String> =
+        side.pods.iter().filter_map(|pod| pod.trouble.as_ref().map(|trouble| format!("pod {}: {trouble}", pod.name))).collect();
+    let trouble = if trouble.is_empty() { String::new() } else { format!("; {}", trouble.join("; ")) };
+    let text =
+        format!("revision {}, ReplicaSet {}: {ready} of {wanted} pods ready{trouble}", side.replica_set.revision, side.replica_set.name);
+    fact(about, if ready >= wanted { Sign::Good } else { Sign::Bad }, text)
+}
+
+/// A Service: its selector, who added what to it, and whom it selects.
+fn service(view: &View<'_>, name: &str) -> Fact {
+    let Some(service) = view.services().into_iter().find(|service| service.name == name) else {
+        return fact("service", Sign::Bad, format!("{name} does not exist"));
+    };
+    let pin = Pin::of(&service.selector);
+    let selected = view.selected(service, &pin);
+    let of = |side: Option<Side<'_>>| {
+        side.map_or(0, |side| selected.iter().filter(|pod| side.pods.iter().any(|own| own.uid == pod.uid)).count())
+    };
+    let (stable, canary) = (of(view.live()), of(view.canary()));
+    let others = selected.len().saturating_sub(stable + canary);
+    let others = if others == 0 { String::new() } else { format!(", {others} other") };
+    let endpoints = if view.endpoints_follow(service) { "endpoints agree" } else { "endpoints do not show that yet" };
+    let text = format!(
+        "{name} {} selects {}: {stable} stable, {canary} canary{others}; {endpoints}",
+        said(&pin, service, view),
+        counted(selected.len(), "ready pod"),
+    );
+    fact("service", Sign::of(!selected.is_empty()), text)
+}
+
+fn said(pin: &Pin, service: &ServiceFacts, view: &View<'_>) -> String {
+    let side = |hash: &str| {
+        let is = |side: Option<Side<'_>>| side.is_some_and(|side| side.replica_set.hash == hash);
+        if is(view.live()) {
+            "the stable side"
+        } else if is(view.canary()) {
+            "the canary"
+        } else {
+            "a side that is gone"
+        }
+    };
+    let by_us = match pin {
+        Pin::Open => "as its owner wrote it".to_owned(),
+        Pin::Hash(hash) => format!("pinned to {}", side(hash)),
+        Pin::Rotation => "pinned to the pods in rotation".to_owned(),
+    };
+    format!("({}; {by_us})", labels(&service.selector))
+}
+
+fn labels(labels: &Labels) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn gate(gate: &GateStatus, now: Timestamp) -> Fact {
+    let GateStatus { name, kind: _, state: found, value, threshold, since, message } = gate;
+    let sign = match found {
+        GateState::Passing => Sign::Good,
+        GateState::Failing => Sign::Bad,
+        GateState::Pending | GateState::NoData => Sign::Neutral,
+    };
+    let (_, word) = state(*found);
+    let message = if message.is_empty() { String::new() } else { format!("; {message}") };
+    fact("gate", sign, format!("{name} is {word} for {}: {value}, needs {threshold}{message}", length(*since, now)))
+}
+
+fn requests(rollout: &Rollout, status: &RolloutStatus) -> Option<Fact> {
+    if let Some(request) = unanswered(rollout) {
+        return Some(fact("request", Sign::Bad, format!("{:?} of revision {} has no answer yet", request.action, request.revision)));
+    }
+    let record = status.requests.last()?;
+    let by = if record.by.is_empty() { String::new() } else { format!(" by {}", record.by) };
+    Some(fact("request", Sign::Neutral, format!("{:?}{by}: {}", record.action, record.outcome)))
+}
+
+/// What Events told.
+fn told(events: &[Event], now: Timestamp) -> Vec<Fact> {
+    let told = |event: &Event| {
+        let sign = if event.type_.as_deref() == Some("Warning") { Sign::Bad } else { Sign::Neutral };
+        let when = event.event_time.as_ref().map(|time| from_now(time.0, now)).unwrap_or_default();
+        fact("event", sign, format!("{when}: {}: {}", event.reason.clone().unwrap_or_default(), event.note.clone().unwrap_or_default()))
+    };
+    events.iter().map(told).collect()
+}
+
+/// The facts, a paragraph each, what they are about on the left.
+pub fn render(rollout: &Rollout, facts: &[Fact], columns: usize) -> String {
+    let heading = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let mut lines = vec![paint(STRONG, &heading)];
+    let mut before = "";
+    for Fact { about, sign, text: said } in facts {
+        let label = if *about == before { "" } else { about };
+        let mark = sign.mark();
+        lines.push(format!("  {label:<11}{mark} {}", wrap(said, columns, MARGIN)));
+        before = about;
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,201 @@
+//! `stepgate status`: at one glance what is live, what is being released, what it waits for, and what to do next.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::Args;
+use futures::{Stream, StreamExt};
+use kube::{
+    ResourceExt,
+    api::ListParams,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{api::Rollout, controller::run::WatchBackoff};
+
+use super::{
+    cluster::{Cluster, ClusterArgs, answered, lasting},
+    exit::Exit,
+    output::{Data, Output, Reader, document},
+    screen::{line, screen},
+};
+
+/// How often the times on a terminal are drawn again. Nothing is asked of the cluster for that.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What `stepgate status` takes.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// Rollout [default: all of the namespace]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// Show every change as it comes: drawn anew on a terminal, one line a change elsewhere
+    #[arg(short, long, conflicts_with = "output")]
+    watch: bool,
+
+    /// Print the Rollout itself
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Data>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Shows where Rollouts stand.
+///
+/// # Errors
+/// When there is no such Rollout, or the cluster does not let it be read.
+pub async fn run(args: &StatusArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let StatusArgs { name, watch, output, cluster: _ } = args;
+    let rollouts = match name {
+        Some(name) => vec![cluster.rollout(name).await?],
+        None => answered(cluster.rollouts().list(&ListParams::default())).await?.items,
+    };
+    if *watch {
+        let known = rollouts.into_iter().map(|rollout| (rollout.name_any(), rollout)).collect();
+        return follow(name.as_deref(), known, cluster, out).await;
+    }
+    match (output, name, rollouts.as_slice()) {
+        (Some(form), Some(_), [rollout]) => out.print(&document(*form, &without_bookkeeping(rollout)?)?)?,
+        (Some(form), ..) => out.print(&document(*form, &list(&rollouts)?)?)?,
+        (None, ..) => out.print(&screens(&rollouts, cluster, out.reader))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Rollouts as one `List`, as `kubectl get -o json` prints them.
+///
+/// # Errors
+/// When they cannot be written so, which would be a bug of ours.
+pub fn list(rollouts: &[Rollout]) -> anyhow::Result<Value> {
+    let items = rollouts.iter().map(without_bookkeeping).collect::<Result<Vec<_>, _>>()?;
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
+/// A Rollout without the fields that say who wrote which field.
+fn without_bookkeeping(rollout: &Rollout) -> anyhow::Result<Value> {
+    let mut rollout = rollout.clone();
+    rollout.metadata.managed_fields = None;
+    Ok(serde_json::to_value(rollout)?)
+}
+
+fn screens(rollouts: &[Rollout], cluster: &Cluster, reader: Reader) -> String {
+    if rollouts.is_empty() {
+        return format!("no Rollouts in namespace {}\n", cluster.namespace);
+    }
+    let now = cluster.clock.now();
+    rollouts.iter().map(|rollout| screen(rollout, &cluster.caller, now, reader.columns())).collect::<Vec<_>>().join("\n")
+}
+
+/// Shows changes until the reader goes away, or, where one Rollout was asked for, until that is gone.
+async fn follow(name: Option<&str>, known: BTreeMap<String, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let mut changes = changes(name, cluster).boxed();
+    let mut shown = Shown::default();
+    shown.take(known, cluster, out)?;
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            rollouts = changes.next() => {
+                let Some(rollouts) = rollouts else { return Ok(Exit::Done) };
+                shown.take(rollouts?, cluster, out)?;
+                if let (Some(name), true) = (name, shown.rollouts.is_empty()) {
+                    out.print(&format!("Rollout {name} is gone\n"))?;
+                    return Ok(Exit::Done);
+                }
+            }
+            _ = ticks.tick(), if matches!(out.reader, Reader::Terminal { .. }) => shown.draw(cluster, out)?,
+        }
+    }
+}
+
+/// All Rollouts that were asked for, after each change.
+fn changes(name: Option<&str>, cluster: &Cluster) -> impl Stream<Item = anyhow::Result<BTreeMap<String, Rollout>>> + Send + use<> {
+    let config = name.map_or_else(watcher::Config::default, |name| watcher::Config::default().fields(&format!("metadata.name={name}")));
+    let events = lasting(watcher(cluster.rollouts(), config).backoff(WatchBackoff::default()));
+    let (known, listing) = (BTreeMap::new(), BTreeMap::new());
+    events
+        .scan((known, listing), |(known, listing), event| {
+            let complete = match event {
+                Ok(Event::Init) => {
+                    listing.clear();
+                    None
+                }
+                Ok(Event::InitApply(rollout)) => {
+                    listing.insert(rollout.name_any(), rollout);
+                    None
+                }
+                Ok(Event::InitDone) => {
+                    *known = std::mem::take(listing);
+                    Some(Ok(known.clone()))
+                }
+                Ok(Event::Apply(rollout)) => {
+                    known.insert(rollout.name_any(), rollout);
+                    Some(Ok(known.clone()))
+                }
+                Ok(Event::Delete(rollout)) => {
+                    known.remove(&rollout.name_any());
+                    Some(Ok(known.clone()))
+                }
+                Err(error) => Some(Err(error)),
+            };
+            std::future::ready(Some(complete))
+        })
+        .filter_map(std::future::ready)
+}
+
+/// What a watching reader has been shown.
+#[derive(Default)]
+struct Shown {
+    rollouts: BTreeMap<String, Rollout>,
+    /// The last line for each Rollout.
+    lines: BTreeMap<String, String>,
+    /// Lines of the screen that is drawn over.
+    height: usize,
+}
+
+impl Shown {
+    fn take(&mut self, rollouts: BTreeMap<String, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
+        self.rollouts = rollouts;
+        if matches!(out.reader, Reader::Terminal { .. }) {
+            return self.draw(cluster, out);
+        }
+        for (name, rollout) in &self.rollouts {
+            let line = line(rollout);
+            if self.lines.get(name) != Some(&line) {
+                out.print(&format!("{} {line}\n", cluster.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")))?;
+                self.lines.insert(name.clone(), line);
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
+        let rollouts: Vec<Rollout> = self.rollouts.values().cloned().collect();
+        let screen = screens(&rollouts, cluster, out.reader);
+        out.print(&over(self.height, &screen))?;
+        self.height = screen.lines().count();
+        Ok(())
+    }
+}
+
+/// A screen in place of the one of `height` lines above the cursor. Lines are not wrapped by the terminal meanwhile, so that each takes
+/// one row.
+fn over(height: usize, screen: &str) -> String {
+    let up = if height == 0 { String::new() } else { format!("\u{1b}[{height}A") };
+    format!("{up}\u{1b}[J\u{1b}[?7l{screen}\u{1b}[?7h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_is_drawn_over_the_one_before_it() {
+        assert_eq!(over(0, "a\n"), "\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
+        assert_eq!(over(3, "a\n"), "\u{1b}[3A\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
+    }
+}

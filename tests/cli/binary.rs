@@ -1,0 +1,43 @@
+//! The program itself: its name, its exit codes, where it prints what.
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Output},
+};
+
+fn run(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_stepgate")).arg0(name).args(args).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn what_is_no_command_line_ends_with_2_and_the_usage_of_the_name_it_was_called_by() {
+    for (name, usage) in
+        [("stepgate", "Usage: stepgate promote <NAME>"), ("/bin/kubectl-stepgate", "Usage: kubectl stepgate promote <NAME>")]
+    {
+        let (code, out, err) = run(name, &["promote"]);
+        assert!(code == Some(2) && out.is_empty() && err.contains(usage), "{code:?} {out} {err}");
+    }
+}
+
+#[test]
+fn an_error_ends_with_1_and_stands_on_stderr() {
+    let (code, out, err) = run("kubectl-stepgate", &["status", "--kubeconfig", "/nowhere"]);
+    assert!(code == Some(1) && out.is_empty(), "{code:?} {out}");
+    assert!(err.starts_with("kubectl stepgate: --kubeconfig /nowhere cannot be read: "), "{err}");
+}
+
+#[test]
+fn what_was_found_ends_with_1_and_stands_on_stdout_without_colours() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let object =
+        "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: half}, spec: {steps: [{weight: 50}, {weight: 100}]}}";
+    std::fs::write(file.path(), object).unwrap();
+    let path = file.path().to_str().unwrap();
+    let (code, out, err) = run("stepgate", &["plan", "--replicas", "2", "-f", path]);
+    assert!(code == Some(0) && out.contains("RolloutPolicy half") && err.is_empty(), "{code:?} {out} {err}");
+    assert!(!out.contains('\u{1b}'), "{out:?}");
+    std::fs::write(file.path(), object.replace("50", "0")).unwrap();
+    let (code, out, err) = run("stepgate", &["lint", "-f", path]);
+    assert!(code == Some(1) && out.contains("should be greater than or equal to 1") && err.is_empty(), "{code:?} {out} {err}");
+}

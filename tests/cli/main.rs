@@ -1,0 +1,21 @@
+//! The commands as a user runs them, with the real controller on the embedded cluster, in paused time.
+//!
+//! | module | what is held |
+//! |---|---|
+//! | `desk` | where the user sits: a cluster with `hello`, a controller, and a command line |
+//! | `steer` | promote, abort, retry, pause, resume |
+//! | `watch` | status, list, history, explain, wait |
+//! | `binary` | the program itself: its name, its exit codes, where it prints what |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where it finds what must not be"
+)]
+
+mod binary;
+mod desk;
+mod steer;
+mod watch;
