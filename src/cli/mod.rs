@@ -2,12 +2,19 @@
 
 pub mod controller;
 pub mod crds;
+#[cfg(feature = "sim")]
+pub mod demo;
 pub mod install;
 pub mod presets;
+#[cfg(feature = "sim")]
+pub mod stage;
+#[cfg(feature = "sim")]
+pub mod text;
 pub mod uninstall;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Progressive delivery for plain Kubernetes Deployments and Services.
 #[derive(Parser, Debug)]
@@ -22,6 +29,9 @@ enum Command {
     Controller(controller::ControllerArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Play releases on an embedded cluster, under load, and show them
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArgs),
     /// Print everything a cluster needs, for `kubectl apply -f -`
     Install(install::InstallArgs),
     /// Print the policies that come with Stepgate
@@ -31,6 +41,16 @@ enum Command {
 }
 
 impl Cli {
+    /// What is logged unless the environment says otherwise. Commands that print for people log nothing in between: what their embedded
+    /// controller would say they show themselves.
+    pub fn log_filter(&self) -> &'static str {
+        match self.command {
+            #[cfg(feature = "sim")]
+            Command::Demo(_) => "off",
+            _ => "stepgate=info,warn",
+        }
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors
@@ -39,6 +59,8 @@ impl Cli {
         match self.command {
             Command::Controller(args) => controller::run(args).await,
             Command::Crds(args) => print(&crds::run(&args)?),
+            #[cfg(feature = "sim")]
+            Command::Demo(args) => demo::run(&args).await,
             Command::Install(args) => print(&install::render(&args)?),
             Command::Presets(args) => print(&presets::render(&args)?),
             Command::Uninstall(args) => print(&uninstall::render(&args)),
@@ -53,6 +75,18 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("the output could not be written"),
     }
+}
+
+/// Waits for SIGTERM or SIGINT, neither of which ends the process by itself from here on.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// A client for the cluster that the environment names: inside one its service account, outside the current kubeconfig context.

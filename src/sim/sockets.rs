@@ -232,3 +232,80 @@ async fn relay(sim: &Sim, mut stream: TcpStream, client: SocketAddr, service: &I
         tracing::debug!(%error, "a connection through a Service broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sim::{
+        Setup,
+        load::{Load, Outcome, Plan, Report},
+        sample,
+        server::request::Request as Ask,
+    };
+
+    fn ask(sim: &Sim, method: &str, path: &str, body: &serde_json::Value) {
+        let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        sim.with(|world, now| world.handle(now, &Ask::new(method, path, "alice").with_body(content_type, body)));
+    }
+
+    /// Two pods behind a Service, on sockets.
+    fn cluster(loopback: &Loopback) -> Sim {
+        let sim = Sim::new(&Setup { pod_network: loopback.pod_network(), ..Setup::default() });
+        let (address, port) = (loopback.service().ip(), loopback.service().port());
+        let mut deployment = sample::deployment("default", "hello", "v1", 2);
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["ports"][0]["containerPort"] = port.into();
+        container["env"] = json!([{"name": "LAME_DUCK", "value": "100ms"}]);
+        let mut service = sample::service("default", "hello");
+        service["spec"]["clusterIP"] = address.to_string().into();
+        service["spec"]["ports"][0]["port"] = port.into();
+        ask(&sim, "POST", "/apis/apps/v1/namespaces/default/deployments", &deployment);
+        ask(&sim, "POST", "/api/v1/namespaces/default/services", &service);
+        tokio::spawn(Sockets::run(sim.clone()));
+        sim
+    }
+
+    async fn requests(loopback: &Loopback, most: usize) -> Report {
+        let load = Load::start(Plan { rate: 100.0, most, ..Plan::new(loopback.service()) });
+        tokio::time::sleep(Duration::from_millis(10 * most as u64 + 200)).await;
+        load.stop().await
+    }
+
+    async fn endpoints(sim: &Sim, loopback: &Loopback, number: usize) {
+        let count = || sim.look(|world, _| world.endpoints(&Id::new("default", "hello"), loopback.service().port()).len());
+        while count() != number {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_spreads_connections_over_its_pods_and_refuses_them_without_one() {
+        let loopback = Loopback::reserve().unwrap();
+        let sim = cluster(&loopback);
+        endpoints(&sim, &loopback, 2).await;
+        let report = requests(&loopback, 40).await;
+        assert!(report.requests.iter().all(|request| request.outcome == Outcome::Status(200)), "{report}");
+        let pods: BTreeSet<&String> = report.requests.iter().filter_map(|request| request.pod.as_ref()).collect();
+        assert_eq!(pods.len(), 2, "40 connections met {pods:?}");
+        ask(&sim, "PATCH", "/apis/apps/v1/namespaces/default/deployments/hello", &json!({"spec": {"replicas": 0}}));
+        endpoints(&sim, &loopback, 0).await;
+        let report = requests(&loopback, 5).await;
+        assert!(report.requests.iter().all(|request| request.outcome.is_unanswered()), "{report}");
+    }
+
+    #[test]
+    fn two_embedded_clusters_do_not_meet() {
+        let (one, two) = (Loopback::reserve().unwrap(), Loopback::reserve().unwrap());
+        assert_ne!(one.service(), two.service());
+    }
+
+    #[test]
+    fn an_address_that_is_not_to_be_had_is_named_with_the_way_out() {
+        let error = NoAddress { address: SocketAddr::from(([127, 77, 0, 3], 8080)), source: io::ErrorKind::AddrNotAvailable.into() };
+        insta::assert_snapshot!(error.to_string(), @r#"
+        cannot listen on 127.77.0.3:8080: address not available; every pod gets a loopback address of its own, which Linux allows to everybody and other systems do not: run this on Linux, or in a container
+        "#);
+    }
+}

@@ -8,10 +8,7 @@ use super::{
     json,
     server::store::{Entry, Store},
 };
-use crate::api::{
-    Rollout, RolloutStatus,
-    status::{Phase, Traffic},
-};
+use crate::api::{Rollout, RolloutStatus, status::Phase};
 
 /// A status, from this moment to the next one.
 #[derive(Clone, Debug)]
@@ -24,6 +21,8 @@ pub struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     pub at: Timestamp,
+    /// Name of the Event; those of one moment are named in their order.
+    pub name: String,
     pub reason: String,
     pub note: String,
     pub is_warning: bool,
@@ -64,8 +63,11 @@ impl Timeline {
             }
             "events.events.k8s.io" if json::text(object, "/regarding/name") == self.rollout.name && is_of_rollout(object) => {
                 let text = |path: &str| json::text(object, path).to_owned();
+                let at = json::time(object, "/eventTime").unwrap_or(entry.at);
                 let is_warning = json::text(object, "/type") == "Warning";
-                self.events.push(Told { at: entry.at, reason: text("/reason"), note: text("/note"), is_warning });
+                self.events.push(Told { at, name: entry.key.name.clone(), reason: text("/reason"), note: text("/note"), is_warning });
+                // They are sent side by side, and told in the order in which they were written.
+                self.events.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
             }
             _ => {}
         }
@@ -105,7 +107,31 @@ pub fn weights(moments: &[Moment]) -> Vec<(Timestamp, u8)> {
     weights
 }
 
-/// What the endpoints are known to give, in percent; what the step asks for while that is not known.
-pub fn routed(traffic: &Traffic) -> u8 {
-    traffic.routed.unwrap_or(traffic.desired)
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn moment(second: i64, phase: &str, weight: u8, confirmed: bool) -> Moment {
+        let since = confirmed.then_some("2026-01-01T00:00:00Z");
+        let step = json!({"index": 1, "of": 2, "display": "1/2", "weight": weight, "since": since});
+        let status = serde_json::from_value(json!({"phase": phase, "step": step})).unwrap();
+        Moment { at: Timestamp::from_second(second).unwrap(), status }
+    }
+
+    #[test]
+    fn a_weight_is_in_effect_from_its_confirmation_until_the_next_one_or_the_way_back() {
+        let moments = [
+            moment(0, "Preparing", 25, false),
+            moment(1, "Progressing", 25, false),
+            moment(2, "Progressing", 25, true),
+            moment(3, "Progressing", 100, false),
+            moment(4, "Progressing", 100, true),
+            moment(5, "Baking", 100, true),
+            moment(6, "RollingBack", 100, true),
+        ];
+        let found: Vec<(i64, u8)> = weights(&moments).into_iter().map(|(at, weight)| (at.as_second(), weight)).collect();
+        assert_eq!(found, [(0, 0), (2, 25), (4, 100), (6, 0)]);
+    }
 }
