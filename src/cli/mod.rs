@@ -7,6 +7,8 @@ pub mod demo;
 pub mod install;
 pub mod presets;
 #[cfg(feature = "sim")]
+pub mod simulate;
+#[cfg(feature = "sim")]
 pub mod stage;
 #[cfg(feature = "sim")]
 pub mod text;
@@ -36,6 +38,9 @@ enum Command {
     Install(install::InstallArgs),
     /// Print the policies that come with Stepgate
     Presets(presets::PresetsArgs),
+    /// Play a policy against a described application, in an instant
+    #[cfg(feature = "sim")]
+    Simulate(simulate::SimulateArgs),
     /// Print the script that takes everything out of a cluster again
     Uninstall(uninstall::UninstallArgs),
 }
@@ -46,7 +51,7 @@ impl Cli {
     pub fn log_filter(&self) -> &'static str {
         match self.command {
             #[cfg(feature = "sim")]
-            Command::Demo(_) => "off",
+            Command::Demo(_) | Command::Simulate(_) => "off",
             _ => "stepgate=info,warn",
         }
     }
@@ -63,6 +68,8 @@ impl Cli {
             Command::Demo(args) => demo::run(&args).await,
             Command::Install(args) => print(&install::render(&args)?),
             Command::Presets(args) => print(&presets::render(&args)?),
+            #[cfg(feature = "sim")]
+            Command::Simulate(args) => print(&simulate::run(args).await?),
             Command::Uninstall(args) => print(&uninstall::render(&args)),
         }
     }
