@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::{
-    report::{Entry, Facts, Identity, Report},
+    report::{Entry, Facts, Identity, Report, Tally},
     scenario::{Release, Scenario},
     scene::{Act, Event, PodState, Scene},
     screen::Screen,
@@ -269,13 +269,11 @@ impl Player<'_> {
         let releases = self.releases;
         let report = self.load.as_mut().map(Load::report);
         let answers = report.map(observe::recent).unwrap_or_default();
-        let failures = report.map(load::Report::failed).unwrap_or_default();
-        let bad = failures.iter().filter(|request| report::is_bad_answer(request, releases)).count();
-        let (requests, failed) = (report.map_or(0, load::Report::total), failures.len() - bad);
+        let tally = report.map(|report| report::tally(report, releases)).unwrap_or_default();
         let versions = observe::versions(&pods, &status, &answers);
         let events = self.events();
         let (now, elapsed) = (self.stage.sim.now(), self.began.elapsed());
-        Scene { elapsed, rate: RATE, act: self.act.clone(), now, status, versions, events, requests, failed, bad }
+        Scene { elapsed, rate: RATE, act: self.act.clone(), now, status, versions, events, tally }
     }
 
     fn events(&self) -> Vec<Event> {
@@ -303,11 +301,10 @@ impl Player<'_> {
     fn report(&self, records: &[Record], seen: &load::Report) -> Report {
         let played = self.releases.iter().zip(records).map(|(release, record)| report::judge(self.facts(release, record, seen)));
         let releases: Vec<report::Played> = played.collect();
-        let bad = seen.requests.iter().filter(|request| report::is_bad_answer(request, self.releases)).count();
-        let failed = seen.failed().len() - bad;
+        let Tally { requests, bad: _, failed } = report::tally(seen, self.releases);
         Report {
             as_told: failed == 0 && releases.iter().all(|played| played.deviations.is_empty()),
-            requests: seen.total(),
+            requests,
             failed,
             answers: report::answers(seen.requests.iter()),
             lateness: seen.lateness().as_secs_f64(),

@@ -114,3 +114,50 @@ fn share(part: usize, whole: usize) -> Option<f64> {
     #[allow(clippy::cast_precision_loss, reason = "answers of one second")]
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, version: &str, hash: &str, state: PodState) -> Found {
+        let identity = Identity { name: name.to_owned(), uid: format!("{name}-uid"), restarts: 0 };
+        Found { identity, version: version.to_owned(), hash: hash.to_owned(), state, takes_clients: true }
+    }
+
+    /// `v2` is live; with a release under way or not.
+    fn status(release: bool) -> RolloutStatus {
+        let begun = json!({"revision": "b", "startedAt": "2026-11-21T14:18:50Z", "size": 1, "policy": {"steps": [{"weight": 100}]}});
+        let stable = json!({"revision": "a", "hash": "aa", "ready": 1, "replicas": 1});
+        serde_json::from_value(json!({"stable": stable, "release": release.then_some(begun)})).unwrap()
+    }
+
+    fn roles(pods: &[Found], release: bool) -> Vec<(String, Role)> {
+        versions(pods, &status(release), &BTreeMap::new()).into_iter().map(|version| (version.name, version.role)).collect()
+    }
+
+    #[test]
+    fn the_stable_version_comes_first_and_a_version_whose_pods_all_end_last() {
+        let pods = [
+            pod("a", "v1", "zz", PodState::Ending),
+            pod("b", "v2", "aa", PodState::Ready),
+            pod("c", "v3", "bb", PodState::Starting),
+            pod("d", "v3", "bb", PodState::Ending),
+        ];
+        let expected = |canary| vec![("v2".to_owned(), Role::Stable), ("v3".to_owned(), canary), ("v1".to_owned(), Role::Leaving)];
+        assert_eq!(roles(&pods, true), expected(Role::Canary));
+        assert_eq!(roles(&pods[1..3], false), expected(Role::Leaving)[..2]);
+    }
+
+    #[test]
+    fn shares_are_shares_of_the_answers_and_nothing_without_any() {
+        let pods = [pod("a", "v1", "aa", PodState::Ready), pod("b", "v2", "bb", PodState::Ready)];
+        let shares = |answers: &[(&str, usize)]| -> Vec<Option<f64>> {
+            let answers = answers.iter().map(|(pod, count)| ((*pod).to_owned(), *count)).collect();
+            versions(&pods, &status(true), &answers).into_iter().map(|version| version.share).collect()
+        };
+        assert_eq!(shares(&[("b", 30), ("a", 10)]), [Some(25.0), Some(75.0)]);
+        assert_eq!(shares(&[]), [None, None]);
+    }
+}

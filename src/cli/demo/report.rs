@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::status::{HistoryEntry, Outcome},
     cli::text::{several, thousands, with_clock_times, wrap},
-    sim::load::Request,
+    sim::load::{self, Request},
 };
 
 /// Where a remark begins.
@@ -121,6 +121,23 @@ pub fn is_bad_answer(request: &Request, releases: &[Release]) -> bool {
     request.outcome.is_failure() && releases.iter().any(on_purpose)
 }
 
+/// How many requests have ended, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub requests: usize,
+    /// See [`is_bad_answer`].
+    pub bad: usize,
+    /// Failed otherwise.
+    pub failed: usize,
+}
+
+/// Counts what clients have seen so far.
+pub fn tally(seen: &load::Report, releases: &[Release]) -> Tally {
+    let failures = seen.failed();
+    let bad = failures.iter().filter(|request| is_bad_answer(request, releases)).count();
+    Tally { requests: seen.total(), bad, failed: failures.len() - bad }
+}
+
 /// Answers by version.
 pub fn answers<'a>(requests: impl Iterator<Item = &'a Request>) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
@@ -178,7 +195,8 @@ fn deviations(played: &Played, tested: &BTreeSet<Identity>, serving: &BTreeSet<I
         found.push(format!("no client got a bad answer of {version}, so there was nothing to take back"));
     }
     if *scenario == Scenario::Good {
-        found.extend(tested.difference(serving).map(|pod| format!("pod {} was tested and has restarted or gone", pod.name)));
+        found.extend(tested.iter().filter(|pod| pod.restarts > 0).map(|pod| format!("pod {} has restarted", pod.name)));
+        found.extend(tested.difference(serving).map(|pod| format!("pod {} was tested and is not as it was", pod.name)));
         found.extend(serving.difference(tested).map(|pod| format!("pod {} serves and was not tested", pod.name)));
     }
     if *failed > 0 {
@@ -350,14 +368,19 @@ mod tests {
         let met = [request(from, 0, "v2", 200)];
         let good = release(Scenario::Good);
         let restarted = Facts { serving: pods(&[("a", 1), ("b", 0)]), ..facts(&good, &met) };
+        let again = Facts { tested: pods(&[("a", 1), ("b", 0)]), ..restarted.clone() };
         let unended = Facts { history: None, weights: weights(&[(25, 5)]), ..facts(&good, &met) };
         let (bad, crash) = (release(Scenario::Bad), release(Scenario::Crash));
         let promoted = Facts { history: Some(history(Outcome::Promoted, "")), weights: weights(&[(100, 5)]), ..facts(&bad, &met) };
-        let told: Vec<String> =
-            [restarted, unended, promoted, facts(&crash, &met)].into_iter().map(|facts| judge(facts).deviations.join("\n")).collect();
+        let told: Vec<String> = [restarted, again, unended, promoted, facts(&crash, &met)]
+            .into_iter()
+            .map(|facts| judge(facts).deviations.join("\n"))
+            .collect();
         insta::assert_snapshot!(told.join("\n--\n"), @r#"
-        pod a was tested and has restarted or gone
+        pod a was tested and is not as it was
         pod a serves and was not tested
+        --
+        pod a has restarted
         --
         did not end; Promoted was expected
         reached 25 %, not 100 %

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::report::Tally;
 use crate::api::RolloutStatus;
 
 /// The demo at one moment.
@@ -21,11 +22,7 @@ pub struct Scene {
     pub versions: Vec<Version>,
     /// The last Events, oldest first.
     pub events: Vec<Event>,
-    pub requests: usize,
-    /// Requests without a good answer, those in `bad` excepted.
-    pub failed: usize,
-    /// Bad answers of a version that gives bad answers on purpose.
-    pub bad: usize,
+    pub tally: Tally,
 }
 
 /// A release, and its place among those that are played.

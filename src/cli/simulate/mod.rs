@@ -5,7 +5,7 @@ pub mod ledger;
 pub mod policy;
 pub mod story;
 
-use std::{cell::RefCell, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, ops::ControlFlow, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -102,19 +102,23 @@ async fn play(policy: &PolicySpec, args: &SimulateArgs) -> anyhow::Result<Story>
     let (teller, news) = watch::channel(News::default());
     let moved = sim.run_seen(|world, now| {
         let Watch { timeline, weight, ledger } = &mut *seen.borrow_mut();
+        let known = timeline.moments.len();
         timeline.read(world.api.store());
-        let status = timeline.status().cloned().unwrap_or_default();
-        *weight = weight_in_effect(*weight, &status);
+        for moment in &timeline.moments[known..] {
+            *weight = weight_in_effect(*weight, &moment.status);
+            teller.send_replace(News { status: moment.status.clone(), weight: *weight });
+        }
         if let Some(ledger) = ledger {
             ledger.look(world, now, *weight);
         }
-        teller.send_replace(News { status, weight: *weight });
-        ControlFlow::<()>::Continue(())
+        ControlFlow::<Infallible>::Continue(())
     });
     let told = tokio::select! {
-        told = direct(&stage, &seen, news, policy, args) => told?,
-        () = moved => bail!("the embedded cluster has stopped"),
+        // Always in this order: which of two that are ready goes first must not be left to chance.
+        biased;
+        never = moved => match never {},
         () = stage.controller(Arc::new(Checks(sim.clone()))) => bail!("the controller has ended"),
+        told = direct(&stage, &seen, news, policy, args) => told?,
     };
     let Watch { timeline, .. } = seen.into_inner();
     let Told { began, faults, stretches } = told;
@@ -301,9 +305,9 @@ mod tests {
          weight  in effect   requests   to the new version   failed
             0 %       2.7s        273              0 (0 %)        0
            25 %    1m02.8s       6276          1263 (20 %)        0
-           50 %    1m06.7s       6669          3335 (50 %)       30
+           50 %    1m06.7s       6668          3334 (50 %)       30
            75 %    1m02.1s       6205          4654 (75 %)      233
-          100 %    6m04.5s      36448        36448 (100 %)     1822
+          100 %    6m04.5s      36449        36449 (100 %)     1822
 
         promoted after 9m18.7s; nothing was noticed
         2086 of 55872 requests would have failed
