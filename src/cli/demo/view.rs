@@ -256,9 +256,9 @@ fn measures(scene: &Scene, line: &dyn Fn() -> Line) -> Vec<String> {
     let mut lines = Vec::new();
     let share = scene.versions.iter().find(|version| version.role == Role::Canary).and_then(|version| version.share);
     if let (Some(traffic), Some(_)) = (&scene.status.traffic, &scene.status.release) {
-        let routed = traffic.routed.map_or_else(|| "-".to_owned(), |routed| routed.to_string());
-        let measured = share.map_or_else(|| "-".to_owned(), |share| format!("{share:.0}"));
-        let text = format!("asked {:>3} %   routed {routed:>3} %   measured by the clients {measured:>3} %", traffic.desired);
+        let percent = |percent: Option<f64>| percent.map_or_else(|| "  -  ".to_owned(), |percent| format!("{percent:>3.0} %"));
+        let [asked, routed, measured] = [Some(traffic.desired.into()), traffic.routed.map(f64::from), share].map(percent);
+        let text = format!("asked {asked}   routed {routed}   measured by the clients {measured}");
         lines.push(line().plain(" ").look(Look::Strong, "weight").at(10).plain(&text).end());
     }
     for (index, gate) in scene.status.gates.iter().enumerate() {

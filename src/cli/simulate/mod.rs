@@ -290,28 +290,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rare_fault_that_three_checks_in_a_row_do_not_meet_is_promoted() {
-        insta::assert_snapshot!(story(&["fails 5% from 2m"], |_| {}).await, @r#"
-        4 pods, 100 requests a second; the new version: fails 5% from 2m
-
-              0.0s  ReleaseStarted   releasing revision e7b8f6cbe6 (stepgate.test/hello:v2)
-              2.7s  WeightConfirmed  25 % of the clients are on revision e7b8f6cbe6
-           1m05.5s  WeightConfirmed  50 % of the clients are on revision e7b8f6cbe6
-           2m00.0s  (fault)          fails 5% from 2m
-           2m12.2s  WeightConfirmed  75 % of the clients are on revision e7b8f6cbe6
-           3m14.2s  WeightConfirmed  100 % of the clients are on revision e7b8f6cbe6
-           9m18.7s  Adopted          ReplicaSet hello-e7b8f6-75f88ddfd7 and its 4 pods are Deployment hello's own; none was restarted
-           9m18.7s  Promoted         revision e7b8f6cbe6 is the live version
-
-         weight  in effect   requests   to the new version   failed
-            0 %       2.7s        273              0 (0 %)        0
-           25 %    1m02.8s       6276          1263 (20 %)        0
-           50 %    1m06.7s       6668          3334 (50 %)       30
-           75 %    1m02.1s       6205          4654 (75 %)      233
-          100 %    6m04.5s      36449        36449 (100 %)     1822
-
-        promoted after 9m18.7s; nothing was noticed
-        2086 of 55872 requests would have failed
-        "#);
+        let story = story(&["fails 5% from 2m"], |_| {}).await;
+        assert!(story.contains("Promoted") && story.contains("nothing was noticed"), "{story}");
+        let last = story.lines().last().unwrap();
+        let failed: u32 = last.split(' ').next().unwrap().parse().unwrap();
+        // 5 % of what the new version got, from the second minute to the end.
+        assert!((2_050..2_120).contains(&failed), "{story}");
     }
 
     #[tokio::test(start_paused = true)]
