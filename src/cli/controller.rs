@@ -5,11 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     controller::{
@@ -61,14 +57,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let lease_namespace = lease(leader_elect, lease_namespace)?;
     let health = listener(health_addr.as_deref()).await?;
     let client = cluster::client(&ClusterArgs::default(), USER_AGENT).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let told_to_end = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let told_to_end = super::told_to_end()?;
 
     let clock = Clock::starting_at(Timestamp::now());
     let vitals = Vitals::default();

@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod completion;
 pub mod controller;
 pub mod crds;
+#[cfg(feature = "sim")]
+pub mod demo;
 pub mod exit;
 pub mod explain;
 pub mod history;
@@ -25,6 +27,10 @@ pub mod retry;
 #[cfg(test)]
 mod sample;
 pub mod screen;
+#[cfg(feature = "sim")]
+pub mod simulate;
+#[cfg(feature = "sim")]
+pub mod stage;
 pub mod standing;
 pub mod status;
 pub mod text;
@@ -34,6 +40,7 @@ pub mod wait;
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use caller::Program;
 use cluster::{Cluster, ClusterArgs};
@@ -77,10 +84,16 @@ enum Command {
     Controller(controller::ControllerArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Play releases on an embedded cluster, under load, and show them
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArgs),
     /// Print everything a cluster needs, for `kubectl apply -f -`
     Install(install::InstallArgs),
     /// Print the policies that come with Stepgate
     Presets(presets::PresetsArgs),
+    /// Play a policy against a described application, in an instant
+    #[cfg(feature = "sim")]
+    Simulate(simulate::SimulateArgs),
     /// Print the script that takes everything out of a cluster again
     Uninstall(uninstall::UninstallArgs),
     /// Print a completion script for a shell
@@ -109,6 +122,16 @@ impl Cli {
     /// In words for the user, with their causes.
     pub async fn run(self, program: Program, out: &mut Output<'_>) -> anyhow::Result<Exit> {
         self.run_in(async |args| Cluster::connect(args, program).await, out).await
+    }
+
+    /// What is logged unless the environment says otherwise. Commands that print for people log nothing in between: what their embedded
+    /// controller would say they show themselves.
+    pub fn log_filter(&self) -> &'static str {
+        match self.command {
+            #[cfg(feature = "sim")]
+            Command::Demo(_) | Command::Simulate(_) => "off",
+            _ => "stepgate=info,warn",
+        }
     }
 
     /// The same, in the cluster that `connect` gives.
@@ -149,8 +172,12 @@ impl Command {
             Self::Lint(args) => lint::run(&args, out),
             Self::Controller(args) => done(controller::run(args).await),
             Self::Crds(args) => done(out.print(&crds::run(&args)?)),
+            #[cfg(feature = "sim")]
+            Self::Demo(args) => done(demo::run(&args, out).await),
             Self::Install(args) => done(out.print(&install::render(&args)?)),
             Self::Presets(args) => done(out.print(&presets::render(&args)?)),
+            #[cfg(feature = "sim")]
+            Self::Simulate(args) => done(out.print(&simulate::run(args).await?)),
             Self::Uninstall(args) => done(out.print(&uninstall::render(&args))),
             Self::Completion(args) => done(out.print(&completion::render(&args))),
             Self::Man(args) => done(out.print(&man::run(&args)?)),
@@ -160,4 +187,16 @@ impl Command {
 
 fn done(result: anyhow::Result<()>) -> anyhow::Result<Exit> {
     result.map(|()| Exit::Done)
+}
+
+/// Waits for SIGTERM or SIGINT, neither of which ends the process by itself from here on.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -1,7 +1,9 @@
 //! The embedded cluster as a `kube::Client`: no socket, no thread, and paused time is cluster time.
 
 use std::{
+    convert::Infallible,
     future::pending,
+    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -81,13 +83,25 @@ impl Sim {
 
     /// Moves the cluster, for ever.
     pub async fn run(&self) {
+        match self.run_seen(|_, _| ControlFlow::<Infallible>::Continue(())).await {}
+    }
+
+    /// The same, and shows the cluster after each move, before anybody hears of it; until `see` breaks off.
+    ///
+    /// Between two calls nothing moves but what requests to the API server change, which no client of an application sees before the
+    /// next call.
+    pub async fn run_seen<B>(&self, mut see: impl FnMut(&World, Timestamp) -> ControlFlow<B>) -> B {
         let mut changes = self.changed.subscribe();
         loop {
             changes.borrow_and_update();
             let next = {
                 let mut world = self.lock();
                 let before = world.api.version();
-                let next = world.step(self.now());
+                let now = self.now();
+                let next = world.step(now);
+                if let ControlFlow::Break(end) = see(&world, now) {
+                    return end;
+                }
                 if world.api.version() != before {
                     self.changed.send_modify(|count| *count += 1);
                     changes.borrow_and_update();

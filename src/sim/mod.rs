@@ -10,6 +10,8 @@
 //! | [`world`] | both under one roof, moved by `step(now)` |
 //! | [`fault`] | what may go wrong between a client and the server, planned from a seed |
 //! | [`front`] | the world as a `kube::Client`, without a socket; `Sim` also answers the probes of HTTP gates |
+//! | [`sockets`] | the same on real sockets and in real time: pods and Services on loopback addresses |
+//! | [`timeline`] | what a Rollout's status has said, and when |
 //! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
 
 mod asker;
@@ -22,6 +24,8 @@ pub mod load;
 pub mod sample;
 pub mod seed;
 pub mod server;
+pub mod sockets;
+pub mod timeline;
 pub mod world;
 
 #[cfg(test)]
@@ -29,4 +33,5 @@ mod tests;
 
 pub use fault::Line;
 pub use front::Sim;
+pub use sockets::{Loopback, Sockets};
 pub use world::{Setup, Visit, World};

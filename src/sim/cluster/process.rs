@@ -208,12 +208,26 @@ impl Process {
         !self.settings.refuse && now >= after(self.started, self.settings.start_delay) && self.ends().is_none_or(|end| now < end)
     }
 
+    /// Whether `fail` and `health` apply.
+    fn fails(&self, now: Timestamp) -> bool {
+        now >= after(self.armed, self.settings.fail_after)
+    }
+
+    /// Percent of the requests to `/` that get no good answer.
+    pub fn failing(&self, now: Timestamp) -> f64 {
+        match (self.listens(now), self.fails(now)) {
+            (false, _) => 100.0,
+            (true, true) => self.settings.fail,
+            (true, false) => 0.0,
+        }
+    }
+
     /// Answers a request. Which requests to `/` fail is drawn from `seed`.
     pub fn answer(&mut self, port: u16, path: &str, now: Timestamp, seed: &mut Seed) -> Answer {
         if !self.listens(now) || port != self.settings.port {
             return Answer::Refused;
         }
-        let failing = now >= after(self.armed, self.settings.fail_after);
+        let failing = self.fails(now);
         let path = path.split('?').next().unwrap_or_default();
         let status = |code, after| Answer::Status { code, version: self.settings.version.clone(), after };
         match path {

@@ -127,7 +127,7 @@ fn ranked(active: &[Value]) -> Vec<&Value> {
 }
 
 /// Whether its Ready condition is true.
-pub(in crate::sim) fn is_ready(pod: &Value) -> bool {
+pub fn is_ready(pod: &Value) -> bool {
     json::condition(pod, "Ready").is_some_and(|condition| json::text(condition, "/status") == "True")
 }
 

@@ -1,0 +1,311 @@
+//! The embedded cluster on real sockets: every pod is an HTTP server on a loopback address of its own, and every Service a loopback
+//! address whose connections go each to one of its endpoints, as kube-proxy would send them.
+//!
+//! What is answered and where a connection goes is decided by the [`World`], as under virtual time; this module only carries bytes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as Guard},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    Sim, Visit, World,
+    cluster::{Id, proxy::Endpoint},
+    json,
+};
+
+/// Every address that begins so is this machine, without configuration, on Linux.
+const NETWORK: [u8; 2] = [127, 77];
+/// The port that is taken where it is free.
+const PORT: u16 = 8080;
+const BACKLOG: u32 = 1024;
+/// How long to leave a listener alone that takes no connection, for want of file descriptors most likely.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// A part of the loopback network, kept for one embedded cluster as long as this lives.
+///
+/// One port serves all addresses: no other process of this machine has it on all of them, and no other embedded cluster has it here.
+#[derive(Debug)]
+pub struct Loopback {
+    port: u16,
+    _guard: Guard,
+}
+
+/// An address of the loopback network cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {source}; every pod gets a loopback address of its own, which Linux allows to everybody and other \
+     systems do not: run this on Linux, or in a container"
+)]
+pub struct NoAddress {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl Loopback {
+    /// Takes port 8080, or one that is free.
+    ///
+    /// # Errors
+    /// Where this machine does not let a process listen on any address of 127.0.0.0/8, as Linux does.
+    pub fn reserve() -> Result<Self, NoAddress> {
+        let [first, second] = NETWORK;
+        let guard = |port| {
+            let address = SocketAddr::from(([first, second, 255, 254], port));
+            Guard::bind(address).map_err(|source| NoAddress { address, source })
+        };
+        let guard = guard(PORT).or_else(|_| guard(0))?;
+        let port = guard.local_addr().map_or(PORT, |address| address.port());
+        Ok(Self { port, _guard: guard })
+    }
+
+    /// The first two numbers of the pods' addresses, for [`super::Setup::pod_network`].
+    pub fn pod_network(&self) -> [u8; 2] {
+        NETWORK
+    }
+
+    /// An address for a Service, and the port that Services and pods are to have.
+    pub fn service(&self) -> SocketAddr {
+        let [first, second] = NETWORK;
+        SocketAddr::from(([first, second, 0, 1], self.port))
+    }
+}
+
+/// The sockets of one embedded cluster.
+#[derive(Debug)]
+pub struct Sockets {
+    sim: Sim,
+    open: BTreeMap<SocketAddr, Open>,
+}
+
+/// A socket that is listened on, and the task that does; the task ends with this, and its connections with it.
+#[derive(Debug)]
+struct Open {
+    behind: Behind,
+    task: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Behind {
+    Pod(Endpoint),
+    Service(Id, u16),
+}
+
+impl Sockets {
+    /// Moves the cluster in real time, and opens and closes the sockets of its pods and Services as they come and go; those with a
+    /// loopback address, no others. Returns when a socket cannot be opened, and why.
+    ///
+    /// A pod takes connections from before anybody can learn that it does until its process has ended.
+    pub async fn run(sim: Sim) -> NoAddress {
+        let mut sockets = Self { sim: sim.clone(), open: BTreeMap::new() };
+        sim.run_seen(|world, now| match sockets.follow(world, now) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        })
+        .await
+    }
+
+    fn follow(&mut self, world: &World, now: Timestamp) -> Result<(), NoAddress> {
+        let wanted: BTreeMap<SocketAddr, Behind> = pods(world, now).chain(services(world)).collect();
+        self.open.retain(|address, open| wanted.get(address) == Some(&open.behind));
+        for (address, behind) in wanted {
+            if !self.open.contains_key(&address) {
+                let listener = listen(address).map_err(|source| NoAddress { address, source })?;
+                let task = tokio::spawn(accept(self.sim.clone(), listener, behind.clone())).abort_handle();
+                self.open.insert(address, Open { behind, task });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pods(world: &World, now: Timestamp) -> impl Iterator<Item = (SocketAddr, Behind)> {
+    world.kubelet().listening(now).filter_map(|endpoint| Some((loopback(&endpoint.address, endpoint.port)?, Behind::Pod(endpoint))))
+}
+
+fn services(world: &World) -> impl Iterator<Item = (SocketAddr, Behind)> {
+    world.api.list("services", "").flat_map(|service| {
+        let port = |port| u16::try_from(json::int(port, "/port")).ok();
+        let address = json::text(service, "/spec/clusterIP");
+        let ports: BTreeSet<u16> = json::items(service, "/spec/ports").iter().filter_map(port).collect();
+        ports.into_iter().filter_map(|port| Some((loopback(address, port)?, Behind::Service(Id::of(service), port))))
+    })
+}
+
+fn loopback(address: &str, port: u16) -> Option<SocketAddr> {
+    let address: Ipv4Addr = address.parse().ok()?;
+    address.is_loopback().then(|| SocketAddr::new(IpAddr::V4(address), port))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of a pod that had this address before may linger in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(sim: Sim, listener: TcpListener, behind: Behind) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, client)) => drop(connections.spawn(connection(sim.clone(), stream, client, behind.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not taken");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+async fn connection(sim: Sim, stream: TcpStream, client: SocketAddr, behind: Behind) {
+    match behind {
+        Behind::Pod(endpoint) => serve(&sim, stream, &endpoint).await,
+        Behind::Service(service, port) => relay(&sim, stream, client, &service, port).await,
+    }
+}
+
+/// The application closes a connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the application closed the connection")]
+struct Closed;
+
+/// The application's side of a connection.
+async fn serve(sim: &Sim, stream: TcpStream, endpoint: &Endpoint) {
+    let service = service_fn(|request: Request<Incoming>| async move { answer(sim, endpoint, request.uri().path()).await });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new());
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to a pod broke");
+    }
+}
+
+async fn answer(sim: &Sim, endpoint: &Endpoint, path: &str) -> Result<Response<Full<Bytes>>, Closed> {
+    match sim.look(|world, now| world.knock(now, endpoint, path)) {
+        Visit::Answered { pod, code, version, after, .. } => {
+            tokio::time::sleep(after).await;
+            let pod = pod.map(|pod| pod.name).unwrap_or_default();
+            let response = Response::builder().status(code).header("X-Version", &version).header("X-Pod", pod);
+            response.body(Full::new(Bytes::from(format!("{version}\n")))).map_err(|_| Closed)
+        }
+        Visit::Hangs { .. } => std::future::pending().await,
+        Visit::Refused { .. } | Visit::NoEndpoint => Err(Closed),
+    }
+}
+
+/// A Service's side: an endpoint is chosen for the connection, and bytes are copied until both ends have closed.
+async fn relay(sim: &Sim, mut stream: TcpStream, client: SocketAddr, service: &Id, port: u16) {
+    let endpoint = sim.look(|world, now| world.connect(now, service, port, &client.ip().to_string()));
+    let address = endpoint.and_then(|endpoint| loopback(&endpoint.address, endpoint.port));
+    let pod = match address {
+        Some(address) => TcpStream::connect(address).await.ok(),
+        None => None,
+    };
+    let Some(mut pod) = pod else {
+        // As near to a refusal as a connection comes that has been taken: a reset. Without it this is an ordinary end, to the same effect.
+        drop(stream.set_zero_linger());
+        return;
+    };
+    if let Err(error) = copy_bidirectional(&mut stream, &mut pod).await {
+        tracing::debug!(%error, "a connection through a Service broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sim::{
+        Setup,
+        load::{Load, Outcome, Plan, Report},
+        sample,
+        server::request::Request as Ask,
+    };
+
+    fn ask(sim: &Sim, method: &str, path: &str, body: &serde_json::Value) {
+        let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        sim.with(|world, now| world.handle(now, &Ask::new(method, path, "alice").with_body(content_type, body)));
+    }
+
+    /// Two pods behind a Service, on sockets.
+    fn cluster(loopback: &Loopback) -> Sim {
+        let sim = Sim::new(&Setup { pod_network: loopback.pod_network(), ..Setup::default() });
+        let (address, port) = (loopback.service().ip(), loopback.service().port());
+        let mut deployment = sample::deployment("default", "hello", "v1", 2);
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["ports"][0]["containerPort"] = port.into();
+        container["env"] = json!([{"name": "LAME_DUCK", "value": "100ms"}]);
+        let mut service = sample::service("default", "hello");
+        service["spec"]["clusterIP"] = address.to_string().into();
+        service["spec"]["ports"][0]["port"] = port.into();
+        ask(&sim, "POST", "/apis/apps/v1/namespaces/default/deployments", &deployment);
+        ask(&sim, "POST", "/api/v1/namespaces/default/services", &service);
+        tokio::spawn(Sockets::run(sim.clone()));
+        sim
+    }
+
+    async fn requests(loopback: &Loopback, most: usize) -> Report {
+        let load = Load::start(Plan { rate: 100.0, most, ..Plan::new(loopback.service()) });
+        tokio::time::sleep(Duration::from_millis(10 * most as u64 + 200)).await;
+        load.stop().await
+    }
+
+    async fn endpoints(sim: &Sim, loopback: &Loopback, number: usize) {
+        let count = || sim.look(|world, _| world.endpoints(&Id::new("default", "hello"), loopback.service().port()).len());
+        while count() != number {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_spreads_connections_over_its_pods_and_refuses_them_without_one() {
+        let loopback = Loopback::reserve().unwrap();
+        let sim = cluster(&loopback);
+        endpoints(&sim, &loopback, 2).await;
+        let report = requests(&loopback, 40).await;
+        assert!(report.requests.iter().all(|request| request.outcome == Outcome::Status(200)), "{report}");
+        let pods: BTreeSet<&String> = report.requests.iter().filter_map(|request| request.pod.as_ref()).collect();
+        assert_eq!(pods.len(), 2, "40 connections met {pods:?}");
+        ask(&sim, "PATCH", "/apis/apps/v1/namespaces/default/deployments/hello", &json!({"spec": {"replicas": 0}}));
+        endpoints(&sim, &loopback, 0).await;
+        let report = requests(&loopback, 5).await;
+        assert!(report.requests.iter().all(|request| request.outcome.is_unanswered()), "{report}");
+    }
+
+    #[test]
+    fn two_embedded_clusters_do_not_meet() {
+        let (one, two) = (Loopback::reserve().unwrap(), Loopback::reserve().unwrap());
+        assert_ne!(one.service(), two.service());
+    }
+
+    #[test]
+    fn an_address_that_is_not_to_be_had_is_named_with_the_way_out() {
+        let error = NoAddress { address: SocketAddr::from(([127, 77, 0, 3], 8080)), source: io::ErrorKind::AddrNotAvailable.into() };
+        insta::assert_snapshot!(error.to_string(), @r#"
+        cannot listen on 127.77.0.3:8080: address not available; every pod gets a loopback address of its own, which Linux allows to everybody and other systems do not: run this on Linux, or in a container
+        "#);
+    }
+}
