@@ -7,6 +7,7 @@ pub mod election;
 pub mod lease;
 pub mod namespace;
 pub mod observe;
+pub mod readable;
 pub mod recorder;
 pub mod run;
 pub mod store;

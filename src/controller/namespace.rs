@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    core::{ApiResource, DynamicObject},
+    core::{ApiResource, DeserializeGuard, DynamicObject},
     runtime::watcher::{self, watcher},
 };
 use tokio::{
@@ -40,6 +40,7 @@ use super::{
     actor::{Actor, Actors, Done},
     clock::Clock,
     observe::{self, PolicySeen, RolloutSeen, ServiceSeen, SliceSeen},
+    readable::{Unreadable, readable},
     recorder::Recorder,
     run::{Leadership, Policies, WatchBackoff},
     store::{Fact, Store},
@@ -79,6 +80,7 @@ enum Change<T> {
     Apply(T),
     Delete(T),
     Replace(Vec<T>),
+    Forget(Unreadable),
 }
 
 /// The facts of a namespace.
@@ -142,36 +144,36 @@ pub async fn run(namespace: String, context: Context) {
 fn spawn_watches(watches: &mut JoinSet<()>, client: &Client, namespace: &str, sender: &mpsc::Sender<Message>) {
     let dynamic = |kind: ApiResource| Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
     watches.spawn(pump(
-        Api::<Rollout>::namespaced(client.clone(), namespace),
-        |object| observe::rollout(&object),
+        Api::<DeserializeGuard<Rollout>>::namespaced(client.clone(), namespace),
+        |object| readable(object).map(|rollout| observe::rollout(&rollout)),
         Message::Rollout,
         sender.clone(),
     ));
     watches.spawn(pump(
-        Api::<RolloutPolicy>::namespaced(client.clone(), namespace),
-        |object| observe::policy(&object, &object.spec.0),
+        Api::<DeserializeGuard<RolloutPolicy>>::namespaced(client.clone(), namespace),
+        |object| readable(object).map(|policy| observe::policy(&policy, &policy.spec.0)),
         Message::Policy,
         sender.clone(),
     ));
-    watches.spawn(pump(dynamic(act::deployments()), |object| observe::deployment(&object), Message::Deployment, sender.clone()));
-    watches.spawn(pump(dynamic(act::replica_sets()), |object| observe::replica_set(&object), Message::ReplicaSet, sender.clone()));
-    watches.spawn(pump(Api::<Pod>::namespaced(client.clone(), namespace), |pod| pod, Message::Pod, sender.clone()));
+    watches.spawn(pump(dynamic(act::deployments()), |object| Ok(observe::deployment(&object)), Message::Deployment, sender.clone()));
+    watches.spawn(pump(dynamic(act::replica_sets()), |object| Ok(observe::replica_set(&object)), Message::ReplicaSet, sender.clone()));
+    watches.spawn(pump(Api::<Pod>::namespaced(client.clone(), namespace), Ok, Message::Pod, sender.clone()));
     watches.spawn(pump(
         Api::<Service>::namespaced(client.clone(), namespace),
-        |object| observe::service(&object),
+        |object| Ok(observe::service(&object)),
         Message::Service,
         sender.clone(),
     ));
     watches.spawn(pump(
         Api::<EndpointSlice>::namespaced(client.clone(), namespace),
-        |object| observe::slice(&object),
+        |object| Ok(observe::slice(&object)),
         Message::Slice,
         sender.clone(),
     ));
 }
 
 /// Turns a watch into messages, for as long as anybody listens.
-async fn pump<K, T>(api: Api<K>, reduce: fn(K) -> T, message: fn(Change<T>) -> Message, sender: mpsc::Sender<Message>)
+async fn pump<K, T>(api: Api<K>, reduce: fn(K) -> Result<T, Unreadable>, message: fn(Change<T>) -> Message, sender: mpsc::Sender<Message>)
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
     T: Send,
@@ -181,14 +183,14 @@ where
     let mut list = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
-            Ok(watcher::Event::Apply(object)) => Change::Apply(reduce(object)),
-            Ok(watcher::Event::Delete(object)) => Change::Delete(reduce(object)),
+            Ok(watcher::Event::Apply(object)) => reduce(object).map_or_else(Change::Forget, Change::Apply),
+            Ok(watcher::Event::Delete(object)) => reduce(object).map_or_else(Change::Forget, Change::Delete),
             Ok(watcher::Event::Init) => {
                 list.clear();
                 continue;
             }
             Ok(watcher::Event::InitApply(object)) => {
-                list.push(reduce(object));
+                list.extend(reduce(object));
                 continue;
             }
             Ok(watcher::Event::InitDone) => Change::Replace(std::mem::take(&mut list)),
@@ -462,6 +464,7 @@ impl<T> Change<T> {
         match self {
             Self::Apply(fact) | Self::Delete(fact) => std::slice::from_ref(fact),
             Self::Replace(facts) => facts,
+            Self::Forget(_) => &[],
         }
     }
 
@@ -470,6 +473,7 @@ impl<T> Change<T> {
             Self::Apply(fact) => Change::Apply(reduce(fact)),
             Self::Delete(fact) => Change::Delete(reduce(fact)),
             Self::Replace(facts) => Change::Replace(facts.into_iter().map(reduce).collect()),
+            Self::Forget(unreadable) => Change::Forget(unreadable),
         }
     }
 }
@@ -480,6 +484,7 @@ impl<T: Fact> Change<T> {
             Self::Apply(fact) => store.apply(fact),
             Self::Delete(fact) => store.delete(&fact),
             Self::Replace(facts) => store.replace(facts),
+            Self::Forget(Unreadable { name, uid, resource_version }) => store.forget(&name, &uid, &resource_version),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    core::PartialObjectMeta,
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -34,6 +34,7 @@ use crate::{
 use super::{
     clock::Clock,
     namespace::{self, Context},
+    readable::readable,
 };
 
 /// The policies of the cluster, by name.
@@ -223,15 +224,22 @@ impl Places {
 }
 
 async fn watch_policies(client: Client, sender: watch::Sender<Arc<Policies>>) {
-    let mut events = watcher(Api::<ClusterRolloutPolicy>::all(client), watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
+    let mut events = watcher(Api::<DeserializeGuard<ClusterRolloutPolicy>>::all(client), watcher::Config::default())
+        .backoff(WatchBackoff::default())
+        .boxed();
     let mut known = Policies::new();
     let mut list = Policies::new();
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Apply(policy)) => drop(known.insert(policy.name_any(), Arc::new(policy.spec.0))),
+            Ok(watcher::Event::Apply(policy)) => match readable(policy) {
+                Ok(policy) => drop(known.insert(policy.name_any(), Arc::new(policy.spec.0))),
+                Err(policy) => drop(known.remove(&policy.name)),
+            },
             Ok(watcher::Event::Delete(policy)) => drop(known.remove(&policy.name_any())),
             Ok(watcher::Event::Init) => list.clear(),
-            Ok(watcher::Event::InitApply(policy)) => drop(list.insert(policy.name_any(), Arc::new(policy.spec.0))),
+            Ok(watcher::Event::InitApply(policy)) => {
+                list.extend(readable(policy).map(|policy| (policy.name_any(), Arc::new(policy.spec.0))));
+            }
             Ok(watcher::Event::InitDone) => known = std::mem::take(&mut list),
             Err(error) => tracing::debug!(%error, "ClusterRolloutPolicies cannot be watched"),
         }

@@ -58,9 +58,14 @@ impl<T: Fact> Store<T> {
 
     /// The watch told that an object is gone.
     pub fn delete(&mut self, fact: &T) {
-        self.seen = self.seen.max(order(fact.resource_version()));
-        if self.items.get(fact.name()).is_some_and(|known| known.uid() == fact.uid()) {
-            self.items.remove(fact.name());
+        self.forget(fact.name(), fact.uid(), fact.resource_version());
+    }
+
+    /// The watch told that an object is gone, or is one that cannot be read.
+    pub fn forget(&mut self, name: &str, uid: &str, resource_version: &str) {
+        self.seen = self.seen.max(order(resource_version));
+        if self.items.get(name).is_some_and(|known| known.uid() == uid) {
+            self.items.remove(name);
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::{
     Api, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -110,6 +110,16 @@ impl Desk {
     pub async fn add_service(&self, mut service: Value, name: &str) {
         service["metadata"]["name"] = name.into();
         self.create::<Service>(service).await;
+    }
+
+    /// A Rollout as a newer Stepgate might have it, with a field that this one does not know.
+    pub async fn add_unreadable_rollout(&self) {
+        let newer = json!({
+            "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "newer", "namespace": "default"},
+            "spec": {"workload": {"deployment": "newer"}, "services": ["newer"], "policy": {"steps": [{"weight": 100}]}, "future": 1},
+        });
+        let api: Api<DynamicObject> = Api::namespaced_with(self.sim.client("alice"), "default", &ApiResource::erase::<Rollout>(&()));
+        api.create(&PostParams::default(), &serde_json::from_value(newer).unwrap()).await.unwrap();
     }
 
     async fn create<K>(&self, object: Value)

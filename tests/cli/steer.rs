@@ -143,3 +143,12 @@ async fn with_no_release_there_is_nothing_to_steer() {
     let said = desk.run("abort other").await;
     assert_eq!(said.exit, Err("there is no Rollout other in namespace default; there are hello".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_cannot_be_read_leaves_its_neighbours_alone() {
+    let (desk, _) = holding().await;
+    desk.add_unreadable_rollout().await;
+    let said = desk.run("promote hello").await;
+    assert_eq!(said.exit, Ok(Exit::Done), "{}", said.text);
+    desk.until_holding(100).await;
+}

@@ -207,6 +207,7 @@ macro_rules! pages {
 
 pages! {
     autoscalers: "autoscalers.md", AtRest;
+    cli: "cli.md", AtRest;
     first_release: "first-release.md", Files;
     gates: "gates.md", AtRest;
     gitops: "gitops.md", AtRest;
