@@ -216,6 +216,9 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
         _ => Outcome::RolledBack,
     };
     record(draft, release, outcome, &rollback.message, view);
+    if let Some(canary) = &mut draft.status.canary {
+        (canary.ready, canary.replicas) = (0, 0);
+    }
     draft.notice(
         Reason::RolledBack,
         format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message),

@@ -127,6 +127,7 @@ fn a_canary_that_loses_its_readiness_goes_to_zero_in_the_same_decision() {
             model.run_to(Phase::RolledBack);
             assert_eq!(outcome(&model), Some(Outcome::RolledBack));
             assert!(model.hello().paused && model.pods_of("hello:v2").is_empty());
+            assert_eq!(model.status().canary.as_ref().map(|canary| (canary.ready, canary.replicas)), Some((0, 0)));
             model.assert_clean();
         }
     }
