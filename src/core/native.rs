@@ -133,7 +133,8 @@ pub fn keep_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Catch {
 /// Keeps clients off the pods of a template that is held, while there are any.
 pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     if view.hello.paused && rolled(view).is_none() {
-        return traffic::open_all(view, draft);
+        traffic::open_all(view, draft);
+        return Progress::Done;
     }
     // One ready pod of the version that is good is better than any number of the one that was rejected.
     match catch(view, draft, live, 1) {

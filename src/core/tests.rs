@@ -164,6 +164,19 @@ fn a_rejected_revision_is_held_until_it_is_retried() {
 }
 
 #[test]
+fn a_held_revision_is_said_to_be_held_also_while_a_pod_is_seen_off() {
+    let mut model = at_weight(4, 25);
+    request(&mut model, RequestAction::Abort);
+    model.run_to(Phase::RolledBack);
+    let (live, now) = (Pin::Hash(live_hash(&model)), model.now);
+    model.pods[0].deleting_since = Some(now);
+    model.services[0].selector = live.apply(&model.services[0].selector);
+    model.control(Crash::Never);
+    assert!(model.status().why.contains("is held"), "{}", model.status().why);
+    model.run(|model| Pin::of(&model.services[0].selector) == Pin::Open);
+}
+
+#[test]
 fn going_back_to_the_running_template_restarts_nobody() {
     let mut model = at_weight(4, 50);
     let before: Vec<String> = model.pods_of("hello:v1").iter().map(|pod| pod.uid.clone()).collect();
