@@ -1,6 +1,7 @@
 //! The cluster that a command speaks to: its flags, its objects, its errors in words.
 
 use std::{
+    error::Error as _,
     future::{Future, ready},
     path::PathBuf,
     time::Duration,
@@ -127,9 +128,11 @@ async fn config(context: Option<&String>, kubeconfig: Option<&PathBuf>) -> anyho
             Config::from_custom_kubeconfig(file, &options).await.with_context(wanted)
         }
         (None, Some(name)) => Config::from_kubeconfig(&options).await.with_context(|| format!("--context {name} leads to no cluster")),
-        (None, None) => Config::infer()
-            .await
-            .context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one"),
+        (None, None) => Config::infer().await.map_err(|error| {
+            // Where there is no service account, what is wrong with the kubeconfig is what a person can mend.
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            anyhow!(cause).context("no cluster: neither a service account nor a kubeconfig (KUBECONFIG, ~/.kube/config) leads to one")
+        }),
     }
 }
 
