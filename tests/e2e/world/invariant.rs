@@ -244,7 +244,10 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
     }
     let from = moment.before.status(HELLO).phase;
     let to = moment.status.phase?;
+    let promoted = moment.status.history.last().is_some_and(|entry| entry.outcome == Outcome::Promoted);
     let next: &[Phase] = match from? {
+        // A new template is there already when the old one has been promoted.
+        Promoting if promoted => &[Healthy, Preparing, RollingBack],
         Pending => &[Healthy, Preparing],
         Healthy => &[Preparing, Pending],
         Preparing => &[Progressing, RollingBack, Pending],
@@ -286,7 +289,7 @@ fn restarted(moments: &[Moment]) -> Vec<(Instant, String)> {
         let status = &moment.status;
         match status.phase {
             Some(Phase::Baking) if tested.is_none() => tested = status.canary.as_ref().map(|canary| uids(&canary.hash)),
-            Some(Phase::Healthy) => {
+            Some(Phase::Healthy | Phase::Preparing) => {
                 let promoted = status.history.last().is_some_and(|entry| entry.outcome == Outcome::Promoted);
                 if let (Some(before), Some(stable), true) = (tested.take(), &status.stable, promoted) {
                     let after = uids(&stable.hash);
