@@ -128,7 +128,6 @@ impl Calls {
             match action {
                 Action::SetPaused { deployment, .. }
                 | Action::ScaleCanary { deployment, .. }
-                | Action::ScaleDeployment { deployment, .. }
                 | Action::BeginHandover { deployment, .. }
                 | Action::OpenSurge { deployment }
                 | Action::EndHandover { deployment, .. }
@@ -193,11 +192,6 @@ impl Calls {
             }
             Action::ScaleCanary { deployment, replicas } => {
                 self.patch_deployment(deployment, json!({"spec": {"replicas": replicas}})).await?
-            }
-            Action::ScaleDeployment { deployment, replicas } => {
-                let patch = versioned(deployment, json!({"spec": {"replicas": replicas}}));
-                self.deployments().patch_scale(&deployment.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                return Ok(None);
             }
             Action::ScaleReplicaSet { replica_set, replicas } => {
                 replica_set_written(&self.patch(&self.replica_sets(), replica_set, json!({"spec": {"replicas": replicas}})).await?)
@@ -302,7 +296,6 @@ fn write(action: &Action) -> Option<(&'static str, &'static str)> {
         Action::PinService { .. } => ("Service", "patch"),
         Action::CreateCanary { .. } => ("Deployment", "create"),
         Action::DeleteCanary { .. } => ("Deployment", "delete"),
-        Action::ScaleDeployment { .. } => ("Deployment/scale", "patch"),
         Action::ScaleReplicaSet { .. } | Action::AdoptReplicaSet { .. } => ("ReplicaSet", "patch"),
         Action::DeleteReplicaSet { .. } => ("ReplicaSet", "delete"),
         Action::LabelPod { .. } => ("Pod", "patch"),

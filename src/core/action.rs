@@ -37,11 +37,6 @@ pub enum Action {
         deployment: Object,
         replicas: i32,
     },
-    /// The user's Deployment by its scale subresource, only ever upwards.
-    ScaleDeployment {
-        deployment: Object,
-        replicas: i32,
-    },
     /// A ReplicaSet's `spec.replicas`: 0, where the Deployment controller is to restore the other one.
     ScaleReplicaSet {
         replica_set: Object,

@@ -66,18 +66,8 @@ fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
     if !hello.observed() {
         return Some(AdoptionWait::DeploymentObserved);
     }
-    if hello.replicas > canary.replicas {
+    if hello.replicas != canary.replicas {
         draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
-        return Some(AdoptionWait::SameSize);
-    }
-    if hello.replicas < canary.replicas {
-        // With the floor policy only a person can have made it smaller, and gets what he asked for; without, it was an autoscaler
-        // that saw half-idle pods.
-        if view.snapshot.guarded == Some(true) {
-            draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
-        } else {
-            draft.act(Action::ScaleDeployment { deployment: hello.object(), replicas: canary.replicas });
-        }
         return Some(AdoptionWait::SameSize);
     }
     let size = hello.replicas;

@@ -288,7 +288,7 @@ impl Model {
                 let replicas = body["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).expect("replicas");
                 self.create_deployment(name, replicas, &body["spec"]["template"], body["spec"]["strategy"].clone(), labels);
             }
-            Action::ScaleCanary { deployment, replicas } | Action::ScaleDeployment { deployment, replicas } => {
+            Action::ScaleCanary { deployment, replicas } => {
                 self.edit(&deployment.name, |deployment| deployment.replicas = *replicas);
             }
             Action::ScaleReplicaSet { replica_set, replicas } => self.set(&replica_set.uid).replicas = *replicas,

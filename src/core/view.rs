@@ -140,10 +140,10 @@ impl<'a> View<'a> {
 
     /// Full size of either side in this release.
     ///
-    /// While an adoption is prepared it is the Deployment's, also where its owner has made that smaller since the start: with the floor
-    /// policy nobody else can have.
+    /// While an adoption is prepared it is the Deployment's, also where that was made smaller since the start: who takes over has the size
+    /// of what is taken over. An autoscaler that did it would do it again.
     pub fn full_size(&self) -> i32 {
-        if self.snapshot.status.phase == Some(Phase::Promoting) && self.snapshot.guarded == Some(true) {
+        if self.snapshot.status.phase == Some(Phase::Promoting) {
             return self.hello.replicas.max(1);
         }
         replicas::full(self.release().map_or(self.hello.replicas, |release| release.size), self.hello.replicas)

@@ -55,6 +55,11 @@ impl Controller {
         panic!("the controller did not end within 5 s of SIGTERM");
     }
 
+    /// Whether it was started, and not ended since.
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// How it ended, if it has ended by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("a child's status")

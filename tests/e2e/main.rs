@@ -11,9 +11,11 @@ mod controller;
 mod scenario;
 mod world;
 
+mod autoscaler;
 mod control;
 mod crash;
 mod gitops;
+mod installed;
 mod owner;
 mod probe;
 mod refuse;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stepgate::api::status::{Outcome, Phase};
 
 use crate::{
-    scenario::{Guard, Plan, Pods, Scenario, has_image, merge},
+    scenario::{Plan, Pods, Scenario, has_image, merge},
     world::{HELLO, Kind, World, text},
 };
 
@@ -24,10 +24,7 @@ async fn scaled_at(plan: Plan, weight: u8, from: usize, to: usize) {
     let mut s = at(plan.replicas(from), weight).await;
     s.scale(to).await;
     s.wait_for_healthy("v2").await;
-    // Without the floor policy nobody can tell the owner from an autoscaler that sees half-idle pods: the canary's size is kept.
-    if s.guard == Guard::On || to > from {
-        assert_eq!(s.timeline.borrow().now.size(HELLO), to);
-    }
+    assert_eq!(s.timeline.borrow().now.size(HELLO), to);
     s.finish().await;
 }
 

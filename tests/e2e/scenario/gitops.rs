@@ -72,9 +72,17 @@ impl Scenario {
     /// # Errors
     /// What it printed, if it failed.
     pub async fn try_kubectl(&self, args: &[&str], input: &Value) -> Result<String, String> {
+        self.run_kubectl(args, if input.is_null() { String::new() } else { input.to_string() }).await
+    }
+
+    /// The same with manifests as they are.
+    pub async fn kubectl_with_text(&self, args: &[&str], input: &str) -> String {
+        self.run_kubectl(args, input.to_owned()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn run_kubectl(&self, args: &[&str], input: String) -> Result<String, String> {
         let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let input = if input.is_null() { String::new() } else { input.to_string() };
         let run = move || cluster.kubectl(&namespace, &args.iter().map(String::as_str).collect::<Vec<_>>(), &input);
         tokio::task::spawn_blocking(run).await.expect("kubectl does not panic")
     }

@@ -32,12 +32,15 @@ pub struct Plan {
     pub manifests: Manifests,
     pub allowance: Allowance,
     longest: Duration,
+    /// Nobody is started: the cluster's own controller acts.
+    installed: bool,
 }
 
 impl Plan {
     pub(super) fn new(name: &str, guard: Guard, cluster: Cluster) -> Self {
         let allowance = Allowance { unguarded: guard == Guard::Off, ..Allowance::default() };
-        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance, longest: Duration::from_secs(180) }
+        let longest = Duration::from_secs(180);
+        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance, longest, installed: false }
     }
 
     pub fn replicas(mut self, replicas: usize) -> Self {
@@ -84,6 +87,12 @@ impl Plan {
         self
     }
 
+    /// The controller is the one that runs in the cluster, installed.
+    pub fn installed(mut self) -> Self {
+        self.installed = true;
+        self
+    }
+
     /// The scenario makes pods fail, end or change in number.
     pub fn pods_change(mut self) -> Self {
         self.allowance.pods_change = true;
@@ -108,6 +117,12 @@ impl Plan {
         self
     }
 
+    /// The scenario takes the API server away at times.
+    pub fn gaps(mut self) -> Self {
+        self.allowance.gaps = true;
+        self
+    }
+
     /// Namespace, application, Rollout and controller; returns when the first version is `Healthy` and clients are being served.
     pub async fn start(self) -> Scenario {
         let mut scenario = self.start_without_clients().await;
@@ -124,8 +139,11 @@ impl Plan {
 
     /// The same without waiting for the Rollout, and without clients.
     pub async fn start_without_clients(self) -> Scenario {
+        let installed = self.installed;
         let mut scenario = self.start_without_controller().await;
-        scenario.controller.start();
+        if !installed {
+            scenario.controller.start();
+        }
         scenario
     }
 

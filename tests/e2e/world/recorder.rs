@@ -11,6 +11,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use stepgate::controller::run::WatchBackoff;
 use tokio::sync::watch;
 
 use super::{Change, Kind, Timeline};
@@ -26,7 +27,7 @@ pub fn record(client: &Client, namespace: &str) -> watch::Receiver<Timeline> {
 
 async fn watch_kind(client: Client, namespace: String, kind: Kind, timeline: watch::Sender<Timeline>) {
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource(kind));
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default());
     let closed = timeline.clone();
     let mut listed = BTreeSet::new();
     let recorded = events.for_each(|event| {
