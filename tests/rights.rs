@@ -35,12 +35,12 @@ fn granted() -> BTreeSet<Right> {
         let kind = object["kind"].as_str().unwrap_or_default();
         matches!(kind, "Role" | "ClusterRole") && object["metadata"]["name"] == "stepgate"
     });
-    let rules: Vec<Value> = roles.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();
+    let lines: Vec<Value> = roles.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();
     let words = |rule: &Value, key: &str| -> Vec<String> {
         rule[key].as_array().expect("a list").iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
     };
     let mut rights = BTreeSet::new();
-    for rule in &rules {
+    for rule in &lines {
         for group in words(rule, "apiGroups") {
             for resource in words(rule, "resources") {
                 rights.extend(words(rule, "verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
