@@ -13,7 +13,7 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
@@ -60,6 +60,8 @@ pub struct Context {
     pub policies: watch::Receiver<Arc<Policies>>,
     pub leadership: watch::Receiver<Leadership>,
     pub asker: Asker,
+    /// Of [`super::act::guard_turns`].
+    pub turns: Arc<Semaphore>,
     pub vitals: Vitals,
 }
 
@@ -123,7 +125,7 @@ pub async fn run(namespace: String, context: Context) {
     let (seen_sender, seen_receiver) = mpsc::channel(QUEUE);
     let mut watches = JoinSet::new();
     spawn_watches(&mut watches, &context.client, &namespace, &sender);
-    let calls = Calls::new(context.client.clone(), namespace.clone(), context.vitals.metrics.clone());
+    let calls = Calls::new(context.client.clone(), namespace.clone(), Arc::clone(&context.turns), context.vitals.metrics.clone());
     tracing::info!(namespace, "watching");
     let (facts, actors) = (Facts::default(), Actors::new());
     let mut this = Namespace {

@@ -32,6 +32,7 @@ use crate::{
 };
 
 use super::{
+    act,
     clock::Clock,
     namespace::{self, Context},
     readable::readable,
@@ -129,7 +130,16 @@ pub async fn run_asking(
 ) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
     let mut pulse = vitals.pulse.listen();
-    let context = Context { client: client.clone(), clock, instance: options.instance.clone(), policies, leadership, asker, vitals };
+    let context = Context {
+        client: client.clone(),
+        clock,
+        instance: options.instance.clone(),
+        policies,
+        leadership,
+        asker,
+        turns: act::guard_turns(),
+        vitals,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_policies(client.clone(), policy_sender));
     let api: Api<PartialObjectMeta<Rollout>> = match &options.namespace {

@@ -116,9 +116,9 @@ pub fn after(time: Timestamp, span: Span) -> Timestamp {
     SignedDuration::try_from(span.0).ok().and_then(|span| time.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
 }
 
-/// How much later one time is than another; nothing if it is not.
+/// How much later one time is than another, in the whole milliseconds that a status can tell; nothing if it is not.
 pub fn elapsed(from: Timestamp, to: Timestamp) -> Span {
-    Span(to.duration_since(from).try_into().unwrap_or_default())
+    Span::millis(to.duration_since(from).as_millis().try_into().unwrap_or_default())
 }
 
 /// Step number `index` (from 1) of a release, not yet begun.

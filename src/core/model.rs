@@ -78,7 +78,8 @@ impl Model {
     /// `hello:v1` at rest with so many pods, one Service, a Rollout that has just been made.
     pub fn new(replicas: i32, policy: PolicySpec) -> Self {
         let mut model = Self {
-            now: "2026-11-21T10:00:00Z".parse().expect("a time"),
+            // As a clock says it: not to the millisecond.
+            now: "2026-11-21T10:00:00.123456789Z".parse().expect("a time"),
             version: 100,
             rollout: RolloutFacts {
                 name: "hello".into(),
@@ -237,7 +238,8 @@ impl Model {
         }
         if written {
             self.trace.push(format!("status {:?}: {}", decision.status.phase, decision.status.why));
-            self.recorded = decision.status.clone();
+            self.recorded = serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("a status is JSON");
+            assert_eq!(self.recorded, decision.status, "a status that is not read as it was written is written again and again");
         }
         self.memory = Some(decision.status);
         written || !decision.actions.is_empty()

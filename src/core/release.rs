@@ -165,12 +165,18 @@ fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progr
     if removing || rollback::lingering(view).is_some() || open_all(view, draft) == Progress::Waiting {
         return draft.wait(Why::RemovingCanary { reason: stage.into() });
     }
+    draft.status.canary = None;
+    draft.wake(view.now);
+    if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == release.revision).cloned() {
+        // It is held, also without pods: whenever there are pods again, they are the live version's.
+        rollback::record(draft, release, Outcome::RolledBack, &rejected.reason, view);
+        draft.enter(Phase::RolledBack);
+        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+    }
     rollback::record(draft, release, Outcome::ScaledToZero, stage, view);
     draft.notice(Reason::ScaledToZero, stage);
-    draft.status.canary = None;
     // Its next pods, whenever there are any, will be of the new template: what is live is to be found out again.
     draft.status.stable = None;
     draft.enter(Phase::Pending);
-    draft.wake(view.now);
     draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
 }

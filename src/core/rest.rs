@@ -12,7 +12,7 @@ use super::{
     request::Command,
     rollback,
     snapshot::{DeploymentFacts, ReplicaSetFacts},
-    traffic::{open_all, see_off},
+    traffic::{open_all, open_at_once, see_off},
     validate,
     view::{Side, View},
     why::Why,
@@ -49,6 +49,10 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
     let hello = view.hello;
     let unguarded = draft.status.stable.take();
     draft.enter(Phase::Pending);
+    if view.snapshot.rollout.has_finalizer && open_at_once(view, draft) == Progress::Waiting {
+        // A write of ours that was answered late, for a release that was over by then.
+        return draft.wait(Why::NativeRollout { deployment: hello.name.clone() });
+    }
     if let Some(refusal) = draft.refusal.clone() {
         return draft.wait(Why::Refused(refusal));
     }
@@ -149,6 +153,16 @@ fn pending_template(
         draft.enter(Phase::Pending);
         return draft.wait(Why::NativeRollout { deployment: hello.name.clone() });
     }
+    if command == Some(Command::Retry) {
+        draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);
+    }
+    if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
+        draft.enter(Phase::RolledBack);
+        if native::hold_back(view, draft, live) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+    }
     if hello.replicas == 0 {
         draft.notice(Reason::ScaledToZero, format!("Deployment {} has no replicas, so there is nothing to release", hello.name));
         draft.status.stable = None;
@@ -159,16 +173,6 @@ fn pending_template(
         } else {
             find_live(view, draft)
         };
-    }
-    if command == Some(Command::Retry) {
-        draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);
-    }
-    if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
-        draft.enter(Phase::RolledBack);
-        if native::hold_back(view, draft, live) == Progress::Waiting {
-            return Progress::Waiting;
-        }
-        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
     }
     if let Some(refusal) = draft.refusal.clone() {
         if hello.paused && view.snapshot.status.phase != Some(Phase::Pending) {

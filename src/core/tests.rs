@@ -290,6 +290,41 @@ fn scaling_to_zero_ends_a_release() {
 }
 
 #[test]
+fn a_rejected_version_stays_held_without_pods_and_never_comes_back_with_them() {
+    for zero_while in [Phase::RollingBack, Phase::RolledBack] {
+        let mut model = at_weight(4, 50);
+        request(&mut model, RequestAction::Abort);
+        model.run_fast(|model| model.phase() == zero_while);
+        model.scale(0);
+        model.run(|model| model.status().release.is_none() && model.pods.is_empty());
+        model.settle();
+        assert_eq!(outcome(&model), Some(Outcome::RolledBack), "{zero_while:?}");
+        model.scale(3);
+        model.run(|model| model.pods_of("hello:v1").len() == 3);
+        model.settle();
+        assert_eq!(model.phase(), Phase::RolledBack, "{zero_while:?}");
+        assert!(model.pods_of("hello:v2").is_empty());
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn a_pin_that_is_answered_late_is_taken_off_once_nothing_is_released_any_more() {
+    let mut model = healthy(2);
+    let pinned = Pin::Hash(live_hash(&model));
+    model.set_image("hello:v2");
+    model.run_fast(|model| model.phase() == Phase::Preparing);
+    model.scale(0);
+    model.run_fast(|model| model.status().release.is_none());
+    for service in &mut model.services {
+        service.selector = pinned.apply(&service.selector);
+    }
+    model.run(|model| model.phase() == Phase::Healthy);
+    model.settle();
+    model.assert_clean();
+}
+
+#[test]
 fn a_crash_after_any_write_changes_nothing_about_the_outcome() {
     for every in 2..60 {
         let mut model = healthy(4);

@@ -16,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// Where `stepgate install` puts the controller and its service account.
-const SYSTEM: &str = "stepgate-system";
+pub const SYSTEM: &str = "stepgate-system";
 
 /// The cluster that `STEPGATE_KUBECONFIG` names, with everything installed but the controller.
 #[derive(Clone)]

@@ -6,5 +6,6 @@
 mod cluster;
 mod process;
 
-pub use cluster::{Cluster, folder};
+#[allow(unused_imports, reason = "each test target uses a part of it")]
+pub use cluster::{Cluster, SYSTEM, folder};
 pub use process::Controller;

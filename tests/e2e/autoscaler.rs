@@ -74,11 +74,6 @@ fn assert_promoted(s: &Scenario) {
     assert_eq!(outcomes, [Outcome::Promoted]);
 }
 
-async fn wait_for_a_hand_over(s: &mut Scenario) {
-    let label = "/metadata/labels/stepgate.dev~1handover";
-    s.wait_until("a hand-over", |world| world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer(label).is_some())).await;
-}
-
 crate::scenarios! {
     async fn that_sees_half_idle_pods_does_not_starve_the_release(plan: Plan) {
         let mut s = autoscaled(plan).await;
@@ -100,7 +95,7 @@ crate::scenarios! {
         let mut s = autoscaled(plan.policy(&json!({"keepPrevious": "0s"}))).await;
         wait_for_a_look(&mut s).await;
         s.set_image("v2").await;
-        wait_for_a_hand_over(&mut s).await;
+        s.wait_for_hand_over().await;
         work(&s, "420m").await;
         s.wait_for_healthy("v2").await;
         assert_promoted(&s);
@@ -112,7 +107,7 @@ crate::scenarios! {
         let mut s = autoscaled(plan.policy(&json!({"keepPrevious": "0s"}))).await;
         wait_for_a_look(&mut s).await;
         s.set_image("v2").await;
-        wait_for_a_hand_over(&mut s).await;
+        s.wait_for_hand_over().await;
         work(&s, "120m").await;
         s.wait_for_healthy("v2").await;
         assert_promoted(&s);

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stepgate::api::status::{Outcome, Phase};
 use tokio::time;
 
-use crate::scenario::{Plan, Pods, Scenario};
+use crate::{
+    scenario::{Plan, Pods, Scenario},
+    world::HELLO,
+};
 
 /// One release with five kills, the first after `first`, then every 2.75 s: over five releases that is a kill every 0.55 s of a release.
 async fn release_with_kills(s: &mut Scenario, image: &str, first: Duration) {
@@ -90,6 +93,25 @@ crate::scenarios! {
             s.start_controller();
         }
         s.wait_for_healthy("v2").await;
+        s.finish().await;
+    }
+}
+
+crate::scenarios_with_guard! { On:
+    async fn with_a_hand_over_open_leaves_its_owner_a_way_out(plan: Plan) {
+        let mut s = plan.replicas(2).hold("300ms").pods_change().unwatched().policy(&json!({"keepPrevious": "0s"})).start().await;
+        s.set_image("v2").await;
+        s.wait_for_hand_over().await;
+        s.kill9();
+        let container = json!({"name": HELLO, "image": "stepgate.test/hello:v3"});
+        let edit = json!({"spec": {"template": {"spec": {"containers": [container]}}}}).to_string();
+        let edit = ["patch", "deployment", HELLO, "--field-manager=user", "-p", &edit];
+        let refused = s.try_kubectl(&edit, &Value::Null).await.expect_err("a refusal while the hand-over is open");
+        assert!(refused.contains("label deployment hello stepgate.dev/handover-"), "{refused}");
+        s.kubectl(&["label", "deploy", HELLO, "stepgate.dev/handover-"], &Value::Null).await;
+        s.set_image("v3").await;
+        s.start_controller();
+        s.wait_for_healthy("v3").await;
         s.finish().await;
     }
 }

@@ -2,12 +2,9 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    scenario::{Guard, Plan, Scenario, run},
-    world::{HELLO, Kind},
-};
+use crate::scenario::{Guard, Plan, Scenario, run};
 
 const IMAGE: &str = "stepgate.test/stepgate";
 
@@ -15,8 +12,8 @@ const IMAGE: &str = "stepgate.test/stepgate";
 async fn upgrade(s: &Scenario, tag: &str) {
     let objects = Command::new(env!("CARGO_BIN_EXE_stepgate")).args(["install", "--image", &format!("{IMAGE}:{tag}")]).output();
     let objects = String::from_utf8(objects.expect("the built binary").stdout).expect("YAML is text");
-    s.kubectl_with_text(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &objects).await;
-    s.kubectl(&["-n", "stepgate-system", "rollout", "status", "deployment/stepgate", "--timeout=60s"], &Value::Null).await;
+    s.kubectl_as_admin(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &objects).await;
+    s.kubectl_as_admin(&["rollout", "status", "deployment/stepgate", "--timeout=60s"], "").await;
 }
 
 async fn upgraded_in_mid_release(plan: Plan) {
@@ -28,8 +25,7 @@ async fn upgraded_in_mid_release(plan: Plan) {
     s.wait_for_healthy("v2").await;
 
     s.set_image("v3").await;
-    let label = "/metadata/labels/stepgate.dev~1handover";
-    s.wait_until("a hand-over", |world| world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer(label).is_some())).await;
+    s.wait_for_hand_over().await;
     upgrade(&s, "dev").await;
     s.wait_for_healthy("v3").await;
     s.finish().await;

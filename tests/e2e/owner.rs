@@ -132,7 +132,7 @@ crate::scenarios_unguarded_at_night! {
     async fn a_third_template_in_the_middle_of_an_adoption(plan: Plan) {
         let mut s = plan.replicas(3).hold("300ms").policy(&json!({"keepPrevious": "0s"})).start().await;
         s.set_image("v2").await;
-        s.wait_until("a hand-over", |world| world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer("/metadata/labels/stepgate.dev~1handover").is_some())).await;
+        s.wait_for_hand_over().await;
         // The hand-over policy refuses it for some moments, and says to try again.
         let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": HELLO, "image": "stepgate.test/hello:v3"}]}}}}).to_string();
         s.manifests.set_image("v3");
@@ -185,6 +185,43 @@ crate::scenarios_unguarded_at_night! {
         let status = s.wait_for_phase(Phase::RolledBack).await;
         assert_eq!(status.history.last().map(|entry| (entry.outcome, entry.max_weight)), Some((Outcome::RolledBack, 0)));
         s.finish().await;
+    }
+
+    async fn a_node_without_room_for_the_canary(plan: Plan) {
+        let mut s = plan.replicas(2).pods_change().policy(&json!({"progressDeadline": "6s"})).start().await;
+        let container = json!({"name": HELLO, "image": "stepgate.test/hello:v2", "resources": {"requests": {"cpu": "1000"}}});
+        s.patch_deployment(&json!({"spec": {"template": {"spec": {"containers": [container]}}}})).await;
+        s.wait_for("the scheduler's words", |status| status.why.contains("Insufficient cpu")).await;
+        let status = s.wait_for_phase(Phase::RolledBack).await;
+        assert_eq!(status.history.last().map(|entry| (entry.outcome, entry.max_weight)), Some((Outcome::RolledBack, 0)));
+        s.finish().await;
+    }
+
+    async fn names_as_long_as_they_may_be(plan: Plan) {
+        // Beside hello, which is left alone: what a Deployment's pods are called has to fit into 63 characters.
+        let mut plan = plan.replicas(1);
+        let app = json!({"app": "long"});
+        let name = "d".repeat(63);
+        let mut deployment = plan.manifests.deployment.clone();
+        merge(&mut deployment, &json!({"metadata": {"name": name, "labels": {"app": "long", "e2e": "true"}}, "spec": {"selector": {"matchLabels": app}, "template": {"metadata": {"labels": app}}}}));
+        let mut service = plan.manifests.service.clone();
+        merge(&mut service, &json!({"metadata": {"name": "s".repeat(63), "labels": {"e2e": "true"}}, "spec": {"selector": app}}));
+        let mut rollout = plan.manifests.rollout.clone();
+        merge(&mut rollout, &json!({"metadata": {"name": "long"}, "spec": {"workload": {"deployment": name}, "services": ["s".repeat(63)]}}));
+        plan.manifests.others.extend([deployment, service, rollout]);
+        let mut s = plan.start().await;
+        let is_live = |tag: &'static str| move |world: &World| {
+            let status = world.status("long");
+            status.phase == Some(Phase::Healthy) && status.stable.is_some_and(|stable| has_image(&stable.images, tag))
+        };
+        s.wait_until("the first version to be recorded", is_live("v1")).await;
+        kubectl(&s, &["set", "image", &format!("deployment/{name}"), "hello=stepgate.test/hello:v2"]).await;
+        s.wait_until("v2 to be live", is_live("v2")).await;
+        assert_eq!(s.timeline.borrow().now.status("long").history.iter().map(|entry| entry.outcome).collect::<Vec<_>>(), [Outcome::Promoted]);
+        s.forget_clients().await;
+        // Before the controller ends, so that it can let go of both.
+        kubectl(&s, &["delete", "rollout", "long", HELLO, "--timeout=30s"]).await;
+        s.remove().await;
     }
 
     async fn min_ready_seconds_are_waited_for(plan: Plan) {
@@ -275,6 +312,49 @@ crate::scenarios_unguarded_at_night! {
         let at = s.behave(Pods::Canary, "crash=true").await;
         s.wait_for_phase(Phase::RolledBack).await;
         s.assert_failures_only_within(at, Duration::from_secs(10)).await;
+        s.finish().await;
+    }
+}
+
+async fn scaled_to_zero_while(plan: Plan, phase: Phase) {
+    let policy = json!({"keepPrevious": if phase == Phase::Promoting { "0s" } else { "4s" }});
+    let mut s = plan.replicas(2).hold("500ms").policy(&policy).service_breaks().start().await;
+    s.set_image("v2").await;
+    s.wait_for_phase(phase).await;
+    s.forget_clients().await;
+    s.scale(0).await;
+    s.wait_for("the release to be over", |status| status.phase == Some(Phase::Healthy) && !status.history.is_empty()).await;
+    s.scale(2).await;
+    s.wait_for_healthy("v2").await;
+    s.finish().await;
+}
+
+crate::scenarios_at_night! {
+    async fn scaled_to_zero_while_preparing(plan: Plan) {
+        scaled_to_zero_while(plan, Phase::Preparing).await;
+    }
+
+    async fn scaled_to_zero_while_baking(plan: Plan) {
+        scaled_to_zero_while(plan, Phase::Baking).await;
+    }
+
+    async fn scaled_to_zero_while_promoting(plan: Plan) {
+        scaled_to_zero_while(plan, Phase::Promoting).await;
+    }
+
+    async fn scaled_to_zero_and_back_while_held(plan: Plan) {
+        let mut s = plan.replicas(2).service_breaks().pods_change().start().await;
+        s.set_image("unready").await;
+        s.wait_for_phase(Phase::Preparing).await;
+        s.request(stepgate::api::rollout::RequestAction::Abort).await;
+        s.wait_for_phase(Phase::RolledBack).await;
+        s.forget_clients().await;
+        s.scale(0).await;
+        s.wait_until("no pods", |world| world.live_pods(&[("app".to_owned(), HELLO.to_owned())].into()).count() == 0).await;
+        s.scale(2).await;
+        s.wait_until("the old version's pods", |world| world.ready_pods(&[("app".to_owned(), HELLO.to_owned())].into()).len() == 2).await;
+        let status = s.wait_for_phase(Phase::RolledBack).await;
+        assert!(status.stable.is_some_and(|stable| has_image(&stable.images, "v1")));
         s.finish().await;
     }
 }

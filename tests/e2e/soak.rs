@@ -1,8 +1,8 @@
 //! What takes too long for every run, or disturbs everybody else on the cluster: `tests/soak` runs it, one scenario at a time.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt, path::Path, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stepgate::{
     api::status::{Outcome, Phase},
     sim::seed::Seed,
@@ -11,7 +11,7 @@ use tokio::{process::Command, time};
 
 use crate::{
     scenario::{Plan, Pods, Scenario, has_image},
-    world::{HELLO, Kind, text},
+    world::{HELLO, Kind, World, text},
 };
 
 /// How many releases in a row.
@@ -142,6 +142,56 @@ async fn restart(component: &str) {
     assert!(status.expect("the test cluster's script").success(), "cluster restart {component}");
 }
 
+/// When a component is restarted.
+#[derive(Clone, Copy)]
+enum Moment {
+    In(Phase),
+    At(u8),
+    /// A write of the adoption, and how it is seen.
+    After(&'static str, fn(&World) -> bool),
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(phase) => write!(f, "{phase:?}"),
+            Self::At(weight) => write!(f, "{weight} %"),
+            Self::After(write, _) => f.write_str(write),
+        }
+    }
+}
+
+/// Before and after every write of an adoption, and in every phase before it.
+const MOMENTS: [Moment; 10] = [
+    Moment::In(Phase::Preparing),
+    Moment::At(25),
+    Moment::At(75),
+    Moment::At(100),
+    Moment::In(Phase::Baking),
+    Moment::After("label on the Deployment", is_handing_over),
+    Moment::After("canary paused", |world| {
+        let mut others = world.all(Kind::Deployment).filter(|deployment| text(deployment, "/metadata/name") != HELLO);
+        others.any(|canary| canary.pointer("/spec/paused") == Some(&json!(true)))
+    }),
+    Moment::After("maxSurge opened", |world| text(hello(world), "/spec/strategy/rollingUpdate/maxSurge") == "100%"),
+    Moment::After("ReplicaSet handed over", |world| is_handing_over(world) && owners(world).into_iter().all(|owner| owner == HELLO)),
+    Moment::After("old ReplicaSet at 0", |world| is_handing_over(world) && owners(world) == [HELLO]),
+];
+
+fn hello(world: &World) -> &Value {
+    world.get(Kind::Deployment, HELLO).expect("hello")
+}
+
+fn is_handing_over(world: &World) -> bool {
+    hello(world).pointer("/metadata/labels/stepgate.dev~1handover").is_some()
+}
+
+/// Of the ReplicaSets that ask for pods.
+fn owners(world: &World) -> Vec<&str> {
+    let asked = world.all(Kind::ReplicaSet).filter(|set| set.pointer("/spec/replicas") != Some(&json!(0)));
+    asked.map(|set| text(set, "/metadata/ownerReferences/0/name")).collect()
+}
+
 /// A release for each moment at which the component is restarted, and a rollback.
 async fn with_restarts_of(plan: Plan, component: &str) {
     if std::env::var_os("CLUSTER_DIR").is_none() {
@@ -153,27 +203,20 @@ async fn with_restarts_of(plan: Plan, component: &str) {
     let plan = plan.replicas(3).hold("500ms").policy(&json!({"progressDeadline": "3m"})).pods_change().unwatched();
     let plan = if component == "apiserver" { plan.gaps() } else { plan };
     let mut s = plan.lasting(Duration::from_secs(1500)).start().await;
-    for (number, moment) in ["Preparing", "25", "75", "100", "Baking", "hand-over"].into_iter().enumerate() {
+    for (number, moment) in MOMENTS.iter().enumerate() {
         let image = if number % 2 == 0 { "v2" } else { "v3" };
         s.set_image(image).await;
-        match moment {
-            "Preparing" => drop(s.wait_for_phase(Phase::Preparing).await),
-            "Baking" => drop(s.wait_for_phase(Phase::Baking).await),
-            "hand-over" => {
-                let labelled = "/metadata/labels/stepgate.dev~1handover";
-                s.wait_until("a hand-over", |world| {
-                    world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer(labelled).is_some())
-                })
-                .await;
-            }
-            weight => drop(s.wait_for_weight(weight.parse().expect("a weight")).await),
+        match *moment {
+            Moment::In(phase) => drop(s.wait_for_phase(phase).await),
+            Moment::At(weight) => drop(s.wait_for_weight(weight).await),
+            Moment::After(write, is_done) => s.wait_until(write, is_done).await,
         }
         restart(component).await;
         s.wait_patiently(RESTARTED, &format!("{image} to be live"), |status| {
             status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image))
         })
         .await;
-        eprintln!("{component} restarted at {moment}");
+        eprintln!("{component} restarted at {moment:?}");
     }
     s.set_image("v4").await;
     s.wait_for_weight(50).await;

@@ -56,6 +56,12 @@ impl Model {
         let mine: Vec<usize> = (0..self.sets.len()).filter(|i| self.sets[*i].owner.as_ref() == Some(&deployment.uid)).collect();
         let active: Vec<usize> = mine.iter().copied().filter(|i| self.sets[*i].replicas > 0).collect();
         match (active.as_slice(), new) {
+            // `FindActiveOrLatest` of the Deployment controller: with none active, the new one, or else the youngest.
+            ([], _) => {
+                if let Some(latest) = new.or_else(|| mine.into_iter().max_by_key(|i| self.sets[*i].created_at)) {
+                    self.sets[latest].replicas = deployment.replicas;
+                }
+            }
             ([only], _) => self.sets[*only].replicas = deployment.replicas,
             (_, Some(new)) if self.sets[new].replicas >= deployment.replicas => {
                 mine.iter().filter(|i| **i != new).for_each(|i| self.sets[*i].replicas = 0);

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
 use super::Scenario;
+use crate::controller::SYSTEM;
 
 /// How a tool applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +73,16 @@ impl Scenario {
     /// # Errors
     /// What it printed, if it failed.
     pub async fn try_kubectl(&self, args: &[&str], input: &Value) -> Result<String, String> {
-        self.run_kubectl(args, if input.is_null() { String::new() } else { input.to_string() }).await
+        self.run_kubectl(&self.namespace, args, if input.is_null() { String::new() } else { input.to_string() }).await
     }
 
-    /// The same with manifests as they are.
-    pub async fn kubectl_with_text(&self, args: &[&str], input: &str) -> String {
-        self.run_kubectl(args, input.to_owned()).await.unwrap_or_else(|error| panic!("{error}"))
+    /// `kubectl` in Stepgate's own namespace, with manifests as they are.
+    pub async fn kubectl_as_admin(&self, args: &[&str], input: &str) -> String {
+        self.run_kubectl(SYSTEM, args, input.to_owned()).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn run_kubectl(&self, args: &[&str], input: String) -> Result<String, String> {
-        let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
+    async fn run_kubectl(&self, namespace: &str, args: &[&str], input: String) -> Result<String, String> {
+        let (cluster, namespace) = (self.cluster.clone(), namespace.to_owned());
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         let run = move || cluster.kubectl(&namespace, &args.iter().map(String::as_str).collect::<Vec<_>>(), &input);
         tokio::task::spawn_blocking(run).await.expect("kubectl does not panic")

@@ -208,6 +208,13 @@ impl Scenario {
         }
     }
 
+    /// Waits until an adoption has begun: the label that records it is on the Deployment.
+    pub async fn wait_for_hand_over(&mut self) {
+        let label = "/metadata/labels/stepgate.dev~1handover";
+        self.wait_until("a hand-over", |world| world.get(Kind::Deployment, HELLO).is_some_and(|hello| hello.pointer(label).is_some()))
+            .await;
+    }
+
     pub fn kill9(&mut self) {
         self.controller.kill9();
     }
