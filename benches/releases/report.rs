@@ -76,7 +76,7 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 pub fn tables(sections: &[(Group, Vec<Row>)]) -> String {
     let tables = Group::ALL.iter().filter_map(|group| {
         let rows: Vec<&Row> = sections.iter().filter(|(of, _)| of == group).flat_map(|(_, rows)| rows).collect();
-        (!rows.is_empty()).then(|| format!("### {}\n\n{}", group.heading(), table(&rows)))
+        (!rows.is_empty()).then(|| format!("## {}\n\n{}", group.heading(), table(&rows)))
     });
     tables.collect::<Vec<_>>().join("\n")
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{TryStreamExt, future, stream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Service},
@@ -86,16 +86,9 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
     let mut s = plan.deployment(&json!({"spec": {"template": {"spec": {"schedulerName": "nobody"}}}})).start_without_clients().await;
     // The witness would keep every version of every pod.
     s.timeline = watch::channel(Timeline::new()).1;
-    let pods = 4 * rollouts;
     let begun = Instant::now();
-    let populated = time::timeout(PATIENCE, async {
-        tokio::join!(make(&s, rollouts), let_run(&s, pods));
-        while healthy(&s).await < rollouts {
-            time::sleep(Duration::from_secs(2)).await;
-        }
-    });
     let [mut memory, mut share, mut requests] = [const { Vec::new() }; 3];
-    if populated.await.is_ok() {
+    if populate(&s, rollouts).await {
         eprintln!("{rollouts} Rollouts at rest after {:.0?}", begun.elapsed());
         time::sleep(CALM).await;
         let before = processor_time(s.controller_pid());
@@ -104,12 +97,28 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
         share.push(Percent(100.0 * busy.as_secs_f64() / MINUTE.as_secs_f64()));
         memory.push(Megabytes(resident(s.controller_pid())));
         requests.extend(but_watches(asked));
-    } else {
-        eprintln!("{} of {rollouts} Rollouts are Healthy after {PATIENCE:?}; given up", healthy(&s).await);
     }
     // With the controller still at work: its finalizers would keep the namespace.
     s.kubectl(&["delete", "namespace", &s.namespace, "--timeout=10m"], &Value::Null).await;
     rows(rollouts, memory, share, requests)
+}
+
+/// Whether so many Rollouts are `Healthy` in time; if not, it says why. No panic: what was made so far must be taken away again.
+async fn populate(s: &Scenario, rollouts: usize) -> bool {
+    let all_healthy = time::timeout(PATIENCE, async {
+        future::try_join(make(s, rollouts), let_run(s, 4 * rollouts)).await?;
+        while healthy(s).await? < rollouts {
+            time::sleep(Duration::from_secs(2)).await;
+        }
+        Ok::<(), kube::Error>(())
+    });
+    let why = match all_healthy.await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("{:?} of them are Healthy after {PATIENCE:?}", healthy(s).await),
+    };
+    eprintln!("{rollouts} Rollouts are not measured: {why}");
+    false
 }
 
 fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<Sample>) -> Vec<Row> {
@@ -138,15 +147,15 @@ fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<
 }
 
 /// The same application again and again, each under a name of its own; the first is there.
-async fn make(s: &Scenario, rollouts: usize) {
-    let names = (1..rollouts).map(|number| format!("{HELLO}-{number}"));
-    let made = stream::iter(names).for_each_concurrent(AT_ONCE, |name| async move {
+async fn make(s: &Scenario, rollouts: usize) -> kube::Result<()> {
+    let names = (1..rollouts).map(|number| Ok(format!("{HELLO}-{number}")));
+    let made = stream::iter(names).try_for_each_concurrent(AT_ONCE, |name| async move {
         let Manifests { deployment, service, rollout, .. } = named(s.manifests.clone(), &name);
-        create::<Deployment>(s, deployment).await;
-        create::<Service>(s, service).await;
-        create::<Rollout>(s, rollout).await;
+        create::<Deployment>(s, deployment).await?;
+        create::<Service>(s, service).await?;
+        create::<Rollout>(s, rollout).await
     });
-    made.await;
+    made.await
 }
 
 fn named(mut manifests: Manifests, name: &str) -> Manifests {
@@ -163,31 +172,32 @@ fn named(mut manifests: Manifests, name: &str) -> Manifests {
     manifests
 }
 
-async fn create<K>(s: &Scenario, object: Value)
+async fn create<K>(s: &Scenario, object: Value) -> kube::Result<()>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
 {
     let object: K = serde_json::from_value(object).expect("a manifest of its kind");
-    Api::namespaced(s.client.clone(), &s.namespace).create(&PostParams::default(), &object).await.expect("an object made");
+    Api::namespaced(s.client.clone(), &s.namespace).create(&PostParams::default(), &object).await?;
+    Ok(())
 }
 
 /// Says of every pod, once it is there, that it runs and is ready.
-async fn let_run(s: &Scenario, pods: usize) {
-    let api: Api<Pod> = Api::namespaced(s.client.clone(), &s.namespace);
+async fn let_run(s: &Scenario, pods: usize) -> kube::Result<()> {
+    let api: &Api<Pod> = &Api::namespaced(s.client.clone(), &s.namespace);
     let mut running = 0;
     while running < pods {
-        let waiting = api.list_metadata(&ListParams::default().fields("status.phase=Pending")).await.expect("the waiting pods");
-        let names = waiting.items.into_iter().filter_map(|pod| pod.metadata.name);
-        let numbered: Vec<(usize, String)> = (running..).zip(names).collect();
-        running += numbered.len();
-        let api = &api;
-        stream::iter(numbered)
-            .for_each_concurrent(AT_ONCE, |(number, name)| async move {
-                api.patch_status(&name, &PatchParams::default(), &Patch::Merge(running_pod(number))).await.expect("a status of a pod");
-            })
-            .await;
+        let waiting = api.list_metadata(&ListParams::default().fields("status.phase=Pending")).await?;
+        let names: Vec<String> = waiting.items.into_iter().filter_map(|pod| pod.metadata.name).collect();
+        let numbered = (running..).zip(&names).map(Ok);
+        let patched = stream::iter(numbered).try_for_each_concurrent(AT_ONCE, |(number, name)| async move {
+            api.patch_status(name, &PatchParams::default(), &Patch::Merge(running_pod(number))).await?;
+            Ok::<(), kube::Error>(())
+        });
+        patched.await?;
+        running += names.len();
         time::sleep(Duration::from_millis(500)).await;
     }
+    Ok(())
 }
 
 /// The status of a pod with an address that leads nowhere.
@@ -206,10 +216,10 @@ fn running_pod(number: usize) -> Value {
     }})
 }
 
-async fn healthy(s: &Scenario) -> usize {
+async fn healthy(s: &Scenario) -> kube::Result<usize> {
     let rollouts: Api<Rollout> = Api::namespaced(s.client.clone(), &s.namespace);
-    let all = rollouts.list(&ListParams::default()).await.expect("the Rollouts").items;
-    all.iter().filter(|rollout| rollout.status.as_ref().and_then(|status| status.phase) == Some(Phase::Healthy)).count()
+    let all = rollouts.list(&ListParams::default()).await?.items;
+    Ok(all.iter().filter(|rollout| rollout.status.as_ref().and_then(|status| status.phase) == Some(Phase::Healthy)).count())
 }
 
 /// Resident memory of a process in megabytes of a million bytes.
