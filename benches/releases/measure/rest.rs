@@ -147,13 +147,17 @@ fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<
 }
 
 /// The same application again and again, each under a name of its own; the first is there.
+///
+/// The next one is made when one is at rest and knows whether the admission policies act, which the controller finds out by a dry run each: a
+/// thousand of these at once are more than the API server of a small node answers in the controller's patience, and each would be asked again.
 async fn make(s: &Scenario, rollouts: usize) -> kube::Result<()> {
     let names = (1..rollouts).map(|number| Ok(format!("{HELLO}-{number}")));
     let made = stream::iter(names).try_for_each_concurrent(AT_ONCE, |name| async move {
         let Manifests { deployment, service, rollout, .. } = named(s.manifests.clone(), &name);
         create::<Deployment>(s, deployment).await?;
         create::<Service>(s, service).await?;
-        create::<Rollout>(s, rollout).await
+        create::<Rollout>(s, rollout).await?;
+        at_rest(s, &name).await
     });
     made.await
 }
@@ -170,6 +174,17 @@ fn named(mut manifests: Manifests, name: &str) -> Manifests {
     rollout["spec"]["workload"]["deployment"] = json!(name);
     rollout["spec"]["services"] = json!([name]);
     manifests
+}
+
+async fn at_rest(s: &Scenario, name: &str) -> kube::Result<()> {
+    let rollouts: Api<Rollout> = Api::namespaced(s.client.clone(), &s.namespace);
+    loop {
+        let status = rollouts.get_status(name).await?.status.unwrap_or_default();
+        if status.phase == Some(Phase::Healthy) && status.conditions.iter().any(|condition| condition.type_ == "Guarded") {
+            return Ok(());
+        }
+        time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 async fn create<K>(s: &Scenario, object: Value) -> kube::Result<()>
