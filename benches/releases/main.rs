@@ -50,16 +50,22 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let mut rows = Vec::new();
+    if !measure::audit::is_there() {
+        eprintln!("no requests will be counted: the API server keeps no audit log (AUDIT=1 tests/cluster/cluster up, and its env)");
+    }
+    let mut sections = Vec::new();
     for measurement in measure::ALL.iter().filter(|measurement| measurement.name.starts_with(&args.only)) {
         eprintln!("{} ...", measurement.name);
         scenario::run(&format!("bench-{}", measurement.name), Guard::On, async |plan| {
-            rows.extend(measurement.run(plan, args.runs).await);
+            sections.push((measurement.group, measurement.run(plan, args.runs).await));
         });
     }
-    let table = report::table(&rows);
-    println!("{table}");
+    let tables = report::tables(&sections);
+    println!("{tables}");
+    for row in sections.iter().flat_map(|(_, rows)| rows).filter(|row| row.samples.is_empty()) {
+        eprintln!("not measured: {}", row.what);
+    }
     if args.write {
-        report::write(&table, args.runs);
+        report::write(&tables, args.runs);
     }
 }

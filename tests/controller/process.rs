@@ -65,6 +65,11 @@ impl Controller {
         self.child.as_mut()?.try_wait().expect("a child's status")
     }
 
+    /// Its process, if it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// The last lines of its log.
     pub fn tail(&self, lines: usize) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();

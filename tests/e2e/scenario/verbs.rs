@@ -227,6 +227,11 @@ impl Scenario {
         self.controller.sigterm().await
     }
 
+    #[allow(dead_code, reason = "the benchmarks measure its memory")]
+    pub fn controller_pid(&self) -> u32 {
+        self.controller.pid().expect("a running controller")
+    }
+
     /// What the clients have seen so far.
     pub fn clients(&mut self) -> &Report {
         self.load.as_mut().expect("running clients").report()
