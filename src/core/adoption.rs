@@ -40,7 +40,7 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
         }
         return draft.wait(Why::AdoptionAwaits(wait));
     }
-    if steps::remove_twins(view, draft, release) == Progress::Waiting {
+    if steps::remove_twins(view, draft, &release.revision) == Progress::Waiting {
         return Progress::Waiting;
     }
     hand_over(view, draft, release, sides.canary)

@@ -7,7 +7,7 @@ use super::{
     action::Action,
     draft::{Draft, Progress},
     service_split::Pin,
-    traffic,
+    steps, traffic,
     view::{Side, View},
     why::Why,
 };
@@ -134,7 +134,11 @@ pub fn keep_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Catch {
 pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     if view.hello.paused && rolled(view).is_none() {
         traffic::open_all(view, draft);
-        return Progress::Done;
+        // With no pods of either, the Deployment controller would give the next ones to the new template's ReplicaSet.
+        return if view.hello.replicas == 0 { steps::remove_twins(view, draft, &view.hello.revision) } else { Progress::Done };
+    }
+    if rolled(view).is_some() && live.replica_set.replicas == 0 && live.ready_count() == 0 {
+        return give_way(view, draft);
     }
     // One ready pod of the version that is good is better than any number of the one that was rejected.
     match catch(view, draft, live, 1) {

@@ -112,7 +112,7 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         }
         return draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() });
     }
-    if remove_twins(view, draft, release) == Progress::Waiting {
+    if remove_twins(view, draft, &release.revision) == Progress::Waiting {
         draft.deadline(release.policy.progress_deadline, view.now);
         return Progress::Waiting;
     }
@@ -123,9 +123,9 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
 
 /// Removes the ReplicaSets that the Deployment has for the new template already, empty ones by now: after an adoption the Deployment
 /// controller would take such an older twin for the new ReplicaSet and restart everything (mechanics §11).
-pub fn remove_twins(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+pub fn remove_twins(view: &View<'_>, draft: &mut Draft, revision: &str) -> Progress {
     let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-    let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == release.revision && set.hash != live).collect();
+    let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == revision && set.hash != live).collect();
     if twins.is_empty() {
         return Progress::Done;
     }
