@@ -135,7 +135,10 @@ pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progres
     if view.hello.paused && rolled(view).is_none() {
         traffic::open_all(view, draft);
         // With no pods of either, the Deployment controller would give the next ones to the new template's ReplicaSet.
-        return if view.hello.replicas == 0 { steps::remove_twins(view, draft, &view.hello.revision) } else { Progress::Done };
+        if view.hello.replicas == 0 {
+            steps::remove_twins(view, draft, &view.hello.revision);
+        }
+        return Progress::Done;
     }
     if rolled(view).is_some() && live.replica_set.replicas == 0 && live.ready_count() == 0 {
         return give_way(view, draft);
