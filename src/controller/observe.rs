@@ -213,8 +213,11 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
     let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
     let uid = object.uid().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
-    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
+    let conditions = status.conditions.unwrap_or_default();
+    let condition = conditions.iter().find(|condition| condition.type_ == "Ready");
     let ready = condition.is_some_and(|condition| condition.status == "True");
+    let containers_ready = conditions.iter().any(|condition| condition.type_ == "ContainersReady" && condition.status == "True");
+    let node_lost = condition.is_some() && !ready && containers_ready && spec.readiness_gates.as_ref().is_none_or(Vec::is_empty);
     let ready_since = condition.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
     // A pod that is not ready and was not watched from its start: its Ready condition changed after its containers had started, so it
     // was ready in between (times are whole seconds).
@@ -237,12 +240,13 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
         ready,
         ready_since,
         was_ready,
+        node_lost,
         last_restart: containers
             .iter()
             .filter_map(|container| container.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
             .map(|time| time.0)
             .max(),
-        trouble: trouble(&containers, status.conditions.as_deref().unwrap_or_default()),
+        trouble: if node_lost { Some("its node does not answer".into()) } else { trouble(&containers, &conditions) },
         ip: status.pod_ip,
         ports: spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()).filter_map(named).collect(),
         host_network: spec.host_network.unwrap_or_default(),
@@ -309,5 +313,27 @@ pub fn policy<K: kube::Resource>(object: &K, spec: &crate::api::PolicySpec) -> P
         uid: object.uid().unwrap_or_default(),
         resource_version: version(object),
         spec: Arc::new(spec.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(ready: &str, containers: &str) -> PodFacts {
+        let object = serde_json::from_value(json!({
+            "metadata": {"name": "hello-1", "uid": "1"},
+            "status": {"conditions": [{"type": "ContainersReady", "status": containers}, {"type": "Ready", "status": ready}]},
+        }));
+        pod(&object.expect("a pod"), None, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_pod_is_lost_with_its_node_where_the_kubelet_has_not_said_that_it_is_unready() {
+        for (ready, containers, expected) in [("True", "True", false), ("False", "False", false), ("False", "True", true)] {
+            assert_eq!(seen(ready, containers).node_lost, expected, "Ready={ready} ContainersReady={containers}");
+        }
     }
 }

@@ -87,7 +87,8 @@ fn target(pod: &PodFacts, http: &HttpGate) -> Option<Target> {
 /// The first gate of this phase that has failed.
 ///
 /// Readiness can fail only after traffic has begun: before, pods that are not ready are awaited. A pod that was deleted or evicted
-/// is not a failure, one that turned not-ready or restarted a container is, once fewer than `minReady` good ones are left.
+/// is not a failure, nor one whose node is lost; one that turned not-ready or restarted a container is, once fewer than `minReady` good ones
+/// are left.
 pub fn failure(view: &View<'_>, release: &Release, phase: Phase, side: &Side<'_>) -> Option<Failure> {
     readiness_failure(release, phase, side).or_else(|| http_failure(view, release, phase, side))
 }
@@ -98,7 +99,8 @@ fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Option
         return None;
     }
     let restarted = |pod: &PodFacts| pod.last_restart.is_some_and(|at| at.as_second() >= since.as_second());
-    let bad: Vec<&PodFacts> = side.pods.iter().copied().filter(|pod| restarted(pod) || (!pod.ready && pod.was_ready)).collect();
+    let unready = |pod: &PodFacts| !pod.ready && pod.was_ready && !pod.node_lost;
+    let bad: Vec<&PodFacts> = side.pods.iter().copied().filter(|pod| restarted(pod) || unready(pod)).collect();
     let good = count(side.ready().filter(|pod| !restarted(pod)));
     let needed = share(min_ready(&release.policy), side.replica_set.replicas);
     let first = bad.first()?;

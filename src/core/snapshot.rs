@@ -204,6 +204,9 @@ pub struct PodFacts {
     pub ready_since: Option<Timestamp>,
     /// Whether it was ready at any time, as far as can be told.
     pub was_ready: bool,
+    /// Not ready because its node does not answer: the node lifecycle controller takes the Ready condition away, and leaves ContainersReady,
+    /// which only the kubelet writes.
+    pub node_lost: bool,
     /// When a container ended last and was started again.
     pub last_restart: Option<Timestamp>,
     /// What keeps it from running, in the words of the kubelet or the scheduler.

@@ -149,6 +149,33 @@ fn a_deleted_canary_pod_is_no_failure_and_both_sides_serve_until_it_is_replaced(
 }
 
 #[test]
+fn a_lost_node_is_no_fault_of_the_version() {
+    for weight in [25, 50, 75, 100] {
+        for images in [&["hello:v2"][..], &["hello:v1", "hello:v2"]] {
+            let mut model = at_weight(4, weight);
+            let lost: Vec<String> = images.iter().flat_map(|image| model.pods_of(image)).map(|pod| pod.uid.clone()).collect();
+            for pod in model.pods.iter_mut().filter(|pod| lost.contains(&pod.uid)) {
+                (pod.ready, pod.node_lost) = (false, true);
+            }
+            for _ in 0..20 {
+                model.control(Crash::Never);
+                model.settle();
+                model.tick(1_000);
+            }
+            assert_eq!(model.phase(), Phase::Progressing, "{weight} %, {images:?}");
+            for pod in model.pods.iter_mut().filter(|pod| lost.contains(&pod.uid)) {
+                (pod.ready, pod.node_lost) = (true, false);
+            }
+            request(&mut model, RequestAction::PromoteFull);
+            model.run(|model| model.status().step.as_ref().is_some_and(|at| at.weight == 100 && at.since.is_some()));
+            request(&mut model, RequestAction::Promote);
+            model.run(|model| model.phase() == Phase::Baking);
+            assert!(model.status().rejected.is_empty(), "{weight} %, {images:?}");
+        }
+    }
+}
+
+#[test]
 fn a_rejected_revision_is_held_until_it_is_retried() {
     let mut model = at_weight(4, 25);
     request(&mut model, RequestAction::Abort);

@@ -148,8 +148,8 @@ fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<
 
 /// The same application again and again, each under a name of its own; the first is there.
 ///
-/// The next one is made when one is at rest and knows whether the admission policies act, which the controller finds out by a dry run each: a
-/// thousand of these at once are more than the API server of a small node answers in the controller's patience, and each would be asked again.
+/// The next one is made when one is at rest and knows whether the admission policies act, which the controller finds out by a dry run each,
+/// two at a time; what is measured is rest, not the way there.
 async fn make(s: &Scenario, rollouts: usize) -> kube::Result<()> {
     let names = (1..rollouts).map(|number| Ok(format!("{HELLO}-{number}")));
     let made = stream::iter(names).try_for_each_concurrent(AT_ONCE, |name| async move {

@@ -123,6 +123,7 @@ impl Model {
             ready: false,
             ready_since: None,
             was_ready: false,
+            node_lost: false,
             last_restart: None,
             trouble: None,
             ip: Some("10.0.0.1".into()),
