@@ -62,7 +62,6 @@ fn an_installation_goes_in_by_one_apply_and_out_without_a_trace() {
     for may in [
         "patch deployments.apps -A",
         "create deployments.apps -A",
-        "patch deployments.apps --subresource=scale -A",
         "patch replicasets.apps -A",
         "delete replicasets.apps -A",
         "patch pods -A",
@@ -70,7 +69,7 @@ fn an_installation_goes_in_by_one_apply_and_out_without_a_trace() {
         "watch endpointslices.discovery.k8s.io -A",
         "create events.events.k8s.io -A",
         "patch rollouts.stepgate.dev --subresource=status -A",
-        "update rollouts.stepgate.dev -A",
+        "patch rollouts.stepgate.dev -A",
         "list clusterrolloutpolicies.stepgate.dev",
         "update leases.coordination.k8s.io -n stepgate-system",
     ] {
@@ -85,6 +84,9 @@ fn an_installation_goes_in_by_one_apply_and_out_without_a_trace() {
         "delete services -A",
         "create services -A",
         "update leases.coordination.k8s.io -n default",
+        "patch deployments.apps --subresource=scale -A",
+        "update rollouts.stepgate.dev -A",
+        "list namespaces",
         "delete rollouts.stepgate.dev -A",
         "create rollouts.stepgate.dev -A",
         "patch nodes",
