@@ -140,6 +140,7 @@ pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progres
         }
         return Progress::Done;
     }
+    // Nothing is left to go back to. To pause first, as below, would be to pause and to give way in turns.
     if rolled(view).is_some() && live.replica_set.replicas == 0 && live.ready_count() == 0 {
         return give_way(view, draft);
     }

@@ -161,7 +161,7 @@ impl fmt::Debug for Moment {
     }
 }
 
-/// Before and after every write of an adoption, and in every phase before it.
+/// From the first phase of a release to the last write of its adoption before the clients are let go: the old pods asked to end.
 const MOMENTS: [Moment; 10] = [
     Moment::In(Phase::Preparing),
     Moment::At(25),
