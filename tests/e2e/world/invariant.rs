@@ -250,10 +250,12 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
     }
     let from = moment.before.status(HELLO).phase;
     let to = moment.status.phase?;
-    let promoted = moment.status.history.last().is_some_and(|entry| entry.outcome == Outcome::Promoted);
+    let ended = moment.status.history.last().map(|entry| entry.outcome);
     let next: &[Phase] = match from? {
         // A new template is there already when the old one has been promoted.
-        Promoting if promoted => &[Healthy, Preparing, RollingBack],
+        Promoting if ended == Some(Outcome::Promoted) => &[Healthy, Preparing, RollingBack],
+        // What is left of the adoption is the Deployment's own roll-out, of no pods.
+        Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending],
         Pending => &[Healthy, Preparing],
         Healthy => &[Preparing, Pending],
         Preparing => &[Progressing, RollingBack, Pending],
