@@ -251,6 +251,7 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
     let from = moment.before.status(HELLO).phase;
     let to = moment.status.phase?;
     let ended = moment.status.history.last().map(|entry| entry.outcome);
+    let has_canary = moment.before.all(Kind::Deployment).any(|deployment| text(deployment, "/metadata/name") != HELLO);
     let next: &[Phase] = match from? {
         // A new template is there already when the old one has been promoted.
         Promoting if ended == Some(Outcome::Promoted) => &[Healthy, Preparing, RollingBack],
@@ -258,6 +259,8 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
         Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending],
         Pending => &[Healthy, Preparing],
         Healthy => &[Preparing, Pending],
+        // Where nothing was made yet, nothing is taken back.
+        Preparing if !has_canary => &[Progressing, RollingBack, RolledBack, Pending],
         Preparing => &[Progressing, RollingBack, Pending],
         // A bake that is over before its record is written is not written down.
         Progressing => &[Baking, Promoting, RollingBack, Pending],
