@@ -59,13 +59,13 @@ fn main() {
         scenario::run(&format!("bench-{}", measurement.name), Guard::On, async |plan| {
             sections.push((measurement.group, measurement.run(plan, args.runs).await));
         });
+        // Each time: what was measured so far is not lost with a measurement that fails.
+        if args.write {
+            report::write(&report::tables(&sections), args.runs);
+        }
     }
-    let tables = report::tables(&sections);
-    println!("{tables}");
+    println!("{}", report::tables(&sections));
     for row in sections.iter().flat_map(|(_, rows)| rows).filter(|row| row.samples.is_empty()) {
         eprintln!("not measured: {}", row.what);
-    }
-    if args.write {
-        report::write(&tables, args.runs);
     }
 }
