@@ -193,7 +193,9 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
     let step = status.step.as_ref()?;
     let since = step.since?;
     let earlier = before.status(HELLO).step.and_then(|earlier| earlier.since);
-    if change.kind != Kind::Rollout || earlier == Some(since) {
+    // A hold that is over at once may be written down together with what ended it.
+    let is_over = matches!(status.phase, Some(Phase::RollingBack | Phase::RolledBack));
+    if change.kind != Kind::Rollout || earlier == Some(since) || is_over {
         return None;
     }
     let (old, new) = sides(after, status)?;
