@@ -9,24 +9,32 @@ use std::{
 
 use tokio::time;
 
-/// A controller that watches one namespace. It is killed when this is dropped.
+/// A controller that watches one namespace, unless it is told to watch all. It is killed when this is dropped.
 pub struct Controller {
     kubeconfig: PathBuf,
-    namespace: String,
+    namespace: Option<String>,
     log: PathBuf,
     child: Option<Child>,
 }
 
 impl Controller {
     pub fn new(kubeconfig: &Path, namespace: &str, folder: &Path) -> Self {
-        Self { kubeconfig: kubeconfig.to_owned(), namespace: namespace.to_owned(), log: folder.join("controller.log"), child: None }
+        Self { kubeconfig: kubeconfig.to_owned(), namespace: Some(namespace.to_owned()), log: folder.join("controller.log"), child: None }
+    }
+
+    /// From its next start on.
+    pub fn watch_all_namespaces(&mut self) {
+        self.namespace = None;
     }
 
     /// Starts it; its log is appended to.
     pub fn start(&mut self) {
         let log = open(&self.log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_stepgate"));
-        command.args(["controller", "--watch-namespace", &self.namespace, "--health-addr="]).env("KUBECONFIG", &self.kubeconfig);
+        command.args(["controller", "--health-addr="]).env("KUBECONFIG", &self.kubeconfig);
+        if let Some(namespace) = &self.namespace {
+            command.args(["--watch-namespace", namespace]);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.child = Some(command.spawn().expect("the built controller"));
     }

@@ -69,7 +69,7 @@ impl Window {
         Self { since: Timestamp::now(), skip }
     }
 
-    /// What the scenario's controller has asked since; none where the API server keeps no audit log.
+    /// What the scenario's controller has asked since, of the scenario's namespace and those that are named after it; none where the API server keeps no audit log.
     pub async fn asked(&self, s: &Scenario) -> Option<Asked> {
         let path = log()?;
         // One request of our own: a log without it belongs to a server that has stopped writing it.
@@ -98,7 +98,8 @@ impl Line {
     fn counts(&self, namespace: &str) -> bool {
         // A watch is complete when it ends, which may be minutes later.
         let stage = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
-        let in_namespace = self.object_ref.as_ref().is_some_and(|object| object.namespace.as_deref() == Some(namespace));
+        let object = self.object_ref.as_ref();
+        let in_namespace = object.and_then(|object| object.namespace.as_deref()).is_some_and(|own| own.starts_with(namespace));
         self.user.username == CONTROLLER && self.stage == stage && in_namespace
     }
 

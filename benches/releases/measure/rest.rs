@@ -9,7 +9,7 @@ use std::{
 use futures::{TryStreamExt, future, stream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Pod, Service},
+    core::v1::{Namespace, Pod, Service},
 };
 use kube::{
     Api,
@@ -41,6 +41,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Writes under way at once: enough to keep the API server busy, few enough to leave it answering.
 const AT_ONCE: usize = 12;
+
+/// Rollouts in a namespace. The API server asks some of the admission policies once for every Rollout in the namespace of the object that is
+/// written: with 500 in one namespace it answered after seconds.
+const IN_A_NAMESPACE: usize = 50;
 
 /// How long the cluster's own controllers may take to make and count the pods.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -79,13 +83,16 @@ fn but_watches(asked: Option<Asked>) -> Vec<Sample> {
     asked.into_iter().map(|asked| Count(asked.writes() + asked.reads())).collect()
 }
 
-/// Memory, processor time and requests with so many Rollouts at rest, of four pods each, in one namespace.
+/// Memory, processor time and requests with so many Rollouts at rest, of four pods each, 50 in a namespace.
 ///
 /// A node has room for some dozens of these pods, so no scheduler is told of them, and what a kubelet would say of them is said here.
 pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
     let mut s = plan.deployment(&json!({"spec": {"template": {"spec": {"schedulerName": "nobody"}}}})).start_without_clients().await;
     // The witness would keep every version of every pod.
     s.timeline = watch::channel(Timeline::new()).1;
+    if rollouts > IN_A_NAMESPACE {
+        s.restart_for_all_namespaces();
+    }
     let begun = Instant::now();
     let [mut memory, mut share, mut requests] = [const { Vec::new() }; 3];
     if populate(&s, rollouts).await {
@@ -99,7 +106,7 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
         requests.extend(but_watches(asked));
     }
     // With the controller still at work: its finalizers would keep the namespace.
-    s.kubectl(&["delete", "namespace", &s.namespace, "--timeout=10m"], &Value::Null).await;
+    s.kubectl(&["delete", "namespace", "--selector=stepgate-e2e", "--timeout=10m"], &Value::Null).await;
     rows(rollouts, memory, share, requests)
 }
 
@@ -151,13 +158,23 @@ fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<
 /// The next one is made when one is at rest and knows whether the admission policies act, which the controller finds out by a dry run each,
 /// two at a time; what is measured is rest, not the way there.
 async fn make(s: &Scenario, rollouts: usize) -> kube::Result<()> {
-    let names = (1..rollouts).map(|number| Ok(format!("{HELLO}-{number}")));
-    let made = stream::iter(names).try_for_each_concurrent(AT_ONCE, |name| async move {
+    for number in 1..rollouts.div_ceil(IN_A_NAMESPACE) {
+        let labels = json!({"stepgate-e2e": "true"});
+        let namespace = json!({"metadata": {"name": format!("{}-{number}", s.namespace), "labels": labels}});
+        create::<Namespace>(&Api::all(s.client.clone()), namespace).await?;
+    }
+    let made = stream::iter((1..rollouts).map(Ok)).try_for_each_concurrent(AT_ONCE, |number| async move {
+        let namespace = match number / IN_A_NAMESPACE {
+            0 => s.namespace.clone(),
+            number => format!("{}-{number}", s.namespace),
+        };
+        let name = format!("{HELLO}-{number}");
         let Manifests { deployment, service, rollout, .. } = named(s.manifests.clone(), &name);
-        create::<Deployment>(s, deployment).await?;
-        create::<Service>(s, service).await?;
-        create::<Rollout>(s, rollout).await?;
-        at_rest(s, &name).await
+        create::<Deployment>(&Api::namespaced(s.client.clone(), &namespace), deployment).await?;
+        create::<Service>(&Api::namespaced(s.client.clone(), &namespace), service).await?;
+        let rollouts = Api::namespaced(s.client.clone(), &namespace);
+        create::<Rollout>(&rollouts, rollout).await?;
+        at_rest(&rollouts, &name).await
     });
     made.await
 }
@@ -176,8 +193,7 @@ fn named(mut manifests: Manifests, name: &str) -> Manifests {
     manifests
 }
 
-async fn at_rest(s: &Scenario, name: &str) -> kube::Result<()> {
-    let rollouts: Api<Rollout> = Api::namespaced(s.client.clone(), &s.namespace);
+async fn at_rest(rollouts: &Api<Rollout>, name: &str) -> kube::Result<()> {
     loop {
         let status = rollouts.get_status(name).await?.status.unwrap_or_default();
         if status.phase == Some(Phase::Healthy) && status.conditions.iter().any(|condition| condition.type_ == "Guarded") {
@@ -187,24 +203,24 @@ async fn at_rest(s: &Scenario, name: &str) -> kube::Result<()> {
     }
 }
 
-async fn create<K>(s: &Scenario, object: Value) -> kube::Result<()>
+async fn create<K>(api: &Api<K>, object: Value) -> kube::Result<()>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Clone + Debug + DeserializeOwned + Serialize,
 {
     let object: K = serde_json::from_value(object).expect("a manifest of its kind");
-    Api::namespaced(s.client.clone(), &s.namespace).create(&PostParams::default(), &object).await?;
+    api.create(&PostParams::default(), &object).await?;
     Ok(())
 }
 
 /// Says of every pod, once it is there, that it runs and is ready.
 async fn let_run(s: &Scenario, pods: usize) -> kube::Result<()> {
-    let api: &Api<Pod> = &Api::namespaced(s.client.clone(), &s.namespace);
     let mut running = 0;
     while running < pods {
-        let waiting = api.list_metadata(&ListParams::default().fields("status.phase=Pending")).await?;
-        let names: Vec<String> = waiting.items.into_iter().filter_map(|pod| pod.metadata.name).collect();
+        let waiting = Api::<Pod>::all(s.client.clone()).list_metadata(&ListParams::default().fields("status.phase=Pending")).await?;
+        let names: Vec<_> = waiting.items.into_iter().filter_map(|pod| own(s, pod.metadata.namespace).zip(pod.metadata.name)).collect();
         let numbered = (running..).zip(&names).map(Ok);
-        let patched = stream::iter(numbered).try_for_each_concurrent(AT_ONCE, |(number, name)| async move {
+        let patched = stream::iter(numbered).try_for_each_concurrent(AT_ONCE, |(number, (namespace, name))| async move {
+            let api: Api<Pod> = Api::namespaced(s.client.clone(), namespace);
             api.patch_status(name, &PatchParams::default(), &Patch::Merge(running_pod(number))).await?;
             Ok::<(), kube::Error>(())
         });
@@ -213,6 +229,11 @@ async fn let_run(s: &Scenario, pods: usize) -> kube::Result<()> {
         time::sleep(Duration::from_millis(500)).await;
     }
     Ok(())
+}
+
+/// The namespace, if it is the scenario's or named after it.
+fn own(s: &Scenario, namespace: Option<String>) -> Option<String> {
+    namespace.filter(|namespace| namespace.starts_with(&s.namespace))
 }
 
 /// The status of a pod with an address that leads nowhere.
@@ -232,9 +253,9 @@ fn running_pod(number: usize) -> Value {
 }
 
 async fn healthy(s: &Scenario) -> kube::Result<usize> {
-    let rollouts: Api<Rollout> = Api::namespaced(s.client.clone(), &s.namespace);
-    let all = rollouts.list(&ListParams::default()).await?.items;
-    Ok(all.iter().filter(|rollout| rollout.status.as_ref().and_then(|status| status.phase) == Some(Phase::Healthy)).count())
+    let all = Api::<Rollout>::all(s.client.clone()).list(&ListParams::default()).await?.items;
+    let healthy = |rollout: &Rollout| rollout.status.as_ref().and_then(|status| status.phase) == Some(Phase::Healthy);
+    Ok(all.into_iter().filter(|rollout| healthy(rollout) && own(s, rollout.metadata.namespace.clone()).is_some()).count())
 }
 
 /// Resident memory of a process in megabytes of a million bytes.

@@ -223,6 +223,13 @@ impl Scenario {
         self.controller.start();
     }
 
+    #[allow(dead_code, reason = "the benchmarks fill many namespaces")]
+    pub fn restart_for_all_namespaces(&mut self) {
+        self.controller.kill9();
+        self.controller.watch_all_namespaces();
+        self.controller.start();
+    }
+
     pub async fn sigterm(&mut self) -> std::process::ExitStatus {
         self.controller.sigterm().await
     }
