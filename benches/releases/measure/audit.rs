@@ -69,7 +69,8 @@ impl Window {
         Self { since: Timestamp::now(), skip }
     }
 
-    /// What the scenario's controller has asked since, of the scenario's namespace and those that are named after it; none where the API server keeps no audit log.
+    /// What the scenario's controller has asked since, of the scenario's namespace and those that are named after it; none where the API
+    /// server keeps no audit log.
     pub async fn asked(&self, s: &Scenario) -> Option<Asked> {
         let path = log()?;
         // One request of our own: a log without it belongs to a server that has stopped writing it.

@@ -42,7 +42,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Writes under way at once: enough to keep the API server busy, few enough to leave it answering.
 const AT_ONCE: usize = 12;
 
-/// Rollouts in a namespace. The API server asks some of the admission policies once for every Rollout in the namespace of the object that is
+/// Rollouts in a namespace. The API server evaluates the admission policies once for every Rollout in the namespace of the object that is
 /// written: with 500 in one namespace it answered after seconds.
 const IN_A_NAMESPACE: usize = 50;
 
@@ -106,7 +106,10 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
         requests.extend(but_watches(asked));
     }
     // With the controller still at work: its finalizers would keep the namespace.
-    s.kubectl(&["delete", "namespace", "--selector=stepgate-e2e", "--timeout=10m"], &Value::Null).await;
+    let namespaces: Vec<String> = (0..rollouts.div_ceil(IN_A_NAMESPACE)).map(|number| namespace(&s, number)).collect();
+    let mut delete = vec!["delete", "namespace", "--ignore-not-found", "--timeout=10m"];
+    delete.extend(namespaces.iter().map(String::as_str));
+    s.kubectl(&delete, &Value::Null).await;
     rows(rollouts, memory, share, requests)
 }
 
@@ -153,21 +156,22 @@ fn rows(rollouts: usize, memory: Vec<Sample>, share: Vec<Sample>, requests: Vec<
     ]
 }
 
+/// The first namespace is the scenario's, the others are named after it.
+fn namespace(s: &Scenario, number: usize) -> String {
+    if number == 0 { s.namespace.clone() } else { format!("{}-{number}", s.namespace) }
+}
+
 /// The same application again and again, each under a name of its own; the first is there.
 ///
 /// The next one is made when one is at rest and knows whether the admission policies act, which the controller finds out by a dry run each,
 /// two at a time; what is measured is rest, not the way there.
 async fn make(s: &Scenario, rollouts: usize) -> kube::Result<()> {
     for number in 1..rollouts.div_ceil(IN_A_NAMESPACE) {
-        let labels = json!({"stepgate-e2e": "true"});
-        let namespace = json!({"metadata": {"name": format!("{}-{number}", s.namespace), "labels": labels}});
-        create::<Namespace>(&Api::all(s.client.clone()), namespace).await?;
+        let made = json!({"metadata": {"name": namespace(s, number), "labels": {"stepgate-e2e": "true"}}});
+        create::<Namespace>(&Api::all(s.client.clone()), made).await?;
     }
     let made = stream::iter((1..rollouts).map(Ok)).try_for_each_concurrent(AT_ONCE, |number| async move {
-        let namespace = match number / IN_A_NAMESPACE {
-            0 => s.namespace.clone(),
-            number => format!("{}-{number}", s.namespace),
-        };
+        let namespace = namespace(s, number / IN_A_NAMESPACE);
         let name = format!("{HELLO}-{number}");
         let Manifests { deployment, service, rollout, .. } = named(s.manifests.clone(), &name);
         create::<Deployment>(&Api::namespaced(s.client.clone(), &namespace), deployment).await?;
