@@ -50,6 +50,11 @@ pub struct PolicySpec {
     #[x_kube(validation = between("keepPrevious", "0s", "168h"))]
     pub keep_previous: Span,
 
+    /// What becomes of the previous version after `keepPrevious`, where the versions are Deployments of the user's own
+    /// (`workload.versions`). `Keep` leaves it as it is; `ScaleToZero` ends its pods, and needs the admission policies of Stepgate.
+    #[serde(default, skip_serializing_if = "Idle::is_keep")]
+    pub idle: Idle,
+
     /// How long to wait after a confirmed change of weight before the hold begins (kube-proxy syncs at most once a second).
     #[serde(default = "PolicySpec::default_settle")]
     #[x_kube(validation = between("settle", "0s", "5m"))]
@@ -77,6 +82,22 @@ impl PolicySpec {
 
     fn default_progress_deadline() -> Span {
         Span::seconds(600)
+    }
+}
+
+/// What becomes of a declared pair's previous version.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Idle {
+    /// It keeps its pods: going back is quick for as long as they run.
+    #[default]
+    Keep,
+    /// It has no pods once `keepPrevious` is over.
+    ScaleToZero,
+}
+
+impl Idle {
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
     }
 }
 

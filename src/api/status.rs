@@ -95,6 +95,9 @@ pub enum Phase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Version {
+    /// Name of its Deployment, where the versions are Deployments of the user's own (`workload.versions`).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// Fingerprint of its pod template: SHA-256 over its canonical JSON, first 10 hex digits.
     pub revision: String,
     /// The `pod-template-hash` of its pods; empty while it has none.

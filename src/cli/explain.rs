@@ -19,9 +19,10 @@ use crate::{
     },
     controller::{act, observe},
     core::{
+        pair::Pair,
         service_split::Pin,
         snapshot::{Labels, ServiceFacts, Snapshot},
-        validate::{self, Refusal},
+        validate,
         view::{Side, View},
     },
 };
@@ -178,7 +179,8 @@ async fn events(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Vec<Even
 pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact> {
     let status = &snapshot.status;
     let Some(view) = View::of(snapshot, now) else {
-        let refusal = Refusal::DeploymentNotFound { deployment: rollout.spec.workload.deployment.clone() };
+        let pair = Pair::of(&rollout.spec.workload);
+        let refusal = pair.not_found(pair.live_name(snapshot));
         return vec![fact("accepted", Sign::Bad, refusal.to_string()), where_it_is(rollout, status, now)];
     };
     let mut facts = vec![accepted(&view)];
@@ -270,7 +272,7 @@ fn sides(view: &View<'_>) -> Vec<Fact> {
 }
 
 fn side(about: &'static str, side: &Side<'_>) -> Fact {
-    let (ready, wanted) = (side.ready_count(), side.replica_set.replicas);
+    let (ready, wanted) = (side.ready_count(), side.replicas);
     let trouble: Vec<String> =
         side.pods.iter().filter_map(|pod| pod.trouble.as_ref().map(|trouble| format!("pod {}: {trouble}", pod.name))).collect();
     let trouble = if trouble.is_empty() { String::new() } else { format!("; {}", trouble.join("; ")) };
@@ -284,7 +286,7 @@ fn service(view: &View<'_>, name: &str) -> Fact {
     let Some(service) = view.services().into_iter().find(|service| service.name == name) else {
         return fact("service", Sign::Bad, format!("{name} does not exist"));
     };
-    let pin = Pin::of(&service.selector);
+    let pin = view.pin(service);
     let selected = view.selected(service, &pin);
     let of = |side: Option<Side<'_>>| {
         side.map_or(0, |side| selected.iter().filter(|pod| side.pods.iter().any(|own| own.uid == pod.uid)).count())
@@ -302,8 +304,8 @@ fn service(view: &View<'_>, name: &str) -> Fact {
 }
 
 fn said(pin: &Pin, service: &ServiceFacts, view: &View<'_>) -> String {
-    let side = |hash: &str| {
-        let is = |side: Option<Side<'_>>| side.is_some_and(|side| side.replica_set.hash == hash);
+    let side = |value: &str| {
+        let is = |side: Option<Side<'_>>| side.is_some_and(|side| side.value == value);
         if is(view.live()) {
             "the stable side"
         } else if is(view.canary()) {
@@ -314,7 +316,7 @@ fn said(pin: &Pin, service: &ServiceFacts, view: &View<'_>) -> String {
     };
     let by_us = match pin {
         Pin::Open => "as its owner wrote it".to_owned(),
-        Pin::Hash(hash) => format!("pinned to {}", side(hash)),
+        Pin::Side(value) => format!("pinned to {}", side(value)),
         Pin::Rotation => "pinned to the pods in rotation".to_owned(),
     };
     format!("({}; {by_us})", labels(&service.selector))

@@ -23,8 +23,14 @@ pub struct Next {
 pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     let name = rollout.name_any();
     let own = |verb: &str, does| Next { command: caller.command(&verb.replace("NAME", &name)), does };
-    let deployment = &rollout.spec.workload.deployment;
-    let kubectl = |words: &str, does| Next { command: caller.kubectl(&words.replace("NAME", deployment)), does };
+    let kubectl = |words: &str, does| Next { command: caller.kubectl(words), does };
+    let release = |does| match &rollout.spec.workload.deployment {
+        Some(deployment) => kubectl(&format!("set image deployment/{deployment} CONTAINER=IMAGE"), does),
+        None => {
+            let patch = r#"{"spec":{"workload":{"live":"VERSION"}}}"#;
+            kubectl(&format!("patch rollouts.stepgate.dev {name} --type=merge -p '{patch}'"), does)
+        }
+    };
     let Some(status) = &rollout.status else {
         return vec![Next { command: CONTROLLERS.to_owned(), does: "see whether a controller runs" }];
     };
@@ -35,7 +41,7 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     match status.phase {
         None | Some(Phase::Pending) => vec![explain],
         Some(Phase::Healthy) if !holds(status, "Ready") => vec![explain],
-        Some(Phase::Healthy) => vec![kubectl("set image deployment/NAME CONTAINER=IMAGE", "release another version")],
+        Some(Phase::Healthy) => vec![release("release another version")],
         Some(Phase::Progressing) if status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) => {
             vec![own("promote NAME", "end this hold"), abort]
         }
@@ -47,7 +53,7 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
         }
         Some(Phase::RollingBack) => vec![own("wait NAME --for=rolled-back", "wait until it is over")],
         Some(Phase::RolledBack) => vec![
-            kubectl("set image deployment/NAME CONTAINER=IMAGE", "release a better version"),
+            release("release a better version"),
             own("retry NAME", "release it again, once its cause is gone"),
         ],
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     core::{
         canary,
-        service_split::{Pin, Split},
+        service_split::{MANAGED, Pin, Split},
         traffic::HEADLESS_SETTLE,
     },
 };
@@ -127,7 +127,7 @@ fn prepare(policy: &PolicySpec, size: i32) -> Stage {
         share: 0,
         canary: Pods { serving: 0, running },
         stable: Pods { serving: size, running: size },
-        selector: selector(&Pin::Hash("<stable>".to_owned())),
+        selector: selector(&Pin::Side("<stable>".to_owned())),
         hold: Span::default(),
     }
 }
@@ -164,13 +164,13 @@ fn bake(policy: &PolicySpec, size: i32) -> Stage {
         share: 100,
         canary: Pods { serving: size, running: size },
         stable: Pods { serving: 0, running: size },
-        selector: selector(&Pin::Hash("<canary>".to_owned())),
+        selector: selector(&Pin::Side("<canary>".to_owned())),
         hold: policy.keep_previous,
     }
 }
 
 fn selector(pin: &Pin) -> String {
-    pin.entry().map_or_else(|| "as their owner wrote it".to_owned(), |(key, value)| format!("{key}={value}"))
+    MANAGED.entry(pin).map_or_else(|| "as their owner wrote it".to_owned(), |(key, value)| format!("{key}={value}"))
 }
 
 fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
@@ -292,7 +292,9 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Subject> {
     let spec: RolloutSpec = spec(&rollout.object)?;
-    let deployment = spec.workload.deployment;
+    let Some(deployment) = spec.workload.deployment else {
+        bail!("Rollout {} moves clients between Deployments of yours (workload.versions); plan knows Rollouts of one Deployment only", rollout.name());
+    };
     let (policy_of, policy) = match (spec.policy, spec.policy_ref) {
         (Some(policy), _) => (format!("policy of Rollout {}", rollout.name()), policy),
         (None, Some(reference)) => {

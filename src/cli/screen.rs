@@ -4,9 +4,12 @@ use anstyle::Style;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{
-    Rollout, RolloutStatus,
-    status::{GateState, GateStatus, Phase, Traffic, Version},
+use crate::{
+    api::{
+        Rollout, RolloutStatus,
+        status::{GateState, GateStatus, Phase, Traffic, Version},
+    },
+    core::why::Names,
 };
 
 use super::{
@@ -97,14 +100,20 @@ fn versions(rollout: &Rollout, status: &RolloutStatus) -> String {
     if let Some(canary) = &status.canary {
         // Its last counts are on record, but its pods are gone.
         let held = status.phase == Some(Phase::RolledBack);
-        let (role, pods) = if held { ("held", cell(BAD, "no pods")) } else { ("canary", pods(canary)) };
+        // A version of the user's own keeps its pods.
+        let (role, pods) = match (held, canary.name.is_empty()) {
+            (true, true) => ("held", cell(BAD, "no pods")),
+            (true, false) => ("held", pods(canary)),
+            (false, _) => ("canary", pods(canary)),
+        };
         rows.push(version(role, canary, pods, share(shares.map(|(_, canary)| canary))));
     }
     let count = rows.len();
     for (i, row) in rows.iter_mut().enumerate() {
         row.insert(0, cell(FAINT, if i + 1 == count { "└─" } else { "├─" }));
     }
-    format!("  Deployment {}\n{}", rollout.spec.workload.deployment, table("  ", &rows))
+    let deployments: Vec<String> = rollout.spec.workload.deployments().map(str::to_owned).collect();
+    format!("  {}\n{}", Names("Deployment", &deployments), table("  ", &rows))
 }
 
 fn version(role: &str, version: &Version, pods: Cell, share: String) -> Vec<Cell> {

@@ -185,7 +185,7 @@ enum Change {
 pub async fn run(args: &WaitArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let WaitArgs { name, goal, timeout, revision, cluster: _ } = args;
     let rollout = cluster.rollout(name).await?;
-    let deployment = rollout.spec.workload.deployment.clone();
+    let deployment = rollout.spec.workload.name().to_owned();
     let template = answered(cluster.deployments().get_opt(&deployment)).await?.map(|object| observe::deployment(&object).revision);
     let Some(revision) = revision.clone().or_else(|| template.clone()) else {
         bail!("there is no Deployment {deployment}, so there is no release to wait for; name one with --revision to wait all the same");

@@ -15,7 +15,7 @@ use crate::{
     api::{FINALIZER, HANDOVER, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
     core::{
         action::{Action, Object, Rotation},
-        service_split::{KEYS, Pin},
+        service_split::{Keys, Pin},
         snapshot::{DeploymentFacts, ReplicaSetFacts},
     },
     serve::metrics::{Metrics, Write, WriteOutcome},
@@ -27,6 +27,8 @@ use super::observe::{self, RolloutSeen, ServiceSeen};
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The annotation that a dry run adds to a template to see whether the admission policies act on it. It is never stored.
 const GUARD_PROBE: &str = "stepgate.dev/guard-probe";
+/// The value that a dry run gives to a Service's version key for the same purpose. It is never stored either.
+const PIN_PROBE: &str = "stepgate-dry-run";
 /// Annotations by which the Deployment controller scales its ReplicaSets in proportion.
 const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
@@ -127,7 +129,7 @@ impl Calls {
     /// When the API server refused or did not answer in time; the action may have been done all the same.
     pub async fn perform(&self, target: &Target, action: &Action) -> Result<Option<Written>, CallError> {
         let _turn = match action {
-            Action::ProbeGuard { .. } => match tokio::time::timeout(TURN, self.turns.acquire()).await {
+            Action::ProbeGuard { .. } | Action::ProbePin { .. } => match tokio::time::timeout(TURN, self.turns.acquire()).await {
                 Ok(turn) => turn.ok(),
                 // Others are before it: it is asked for again, with whatever there is to do by then.
                 Err(_) => return Ok(None),
@@ -147,6 +149,7 @@ impl Calls {
             match action {
                 Action::SetPaused { deployment, .. }
                 | Action::ScaleCanary { deployment, .. }
+                | Action::ScaleToZero { deployment }
                 | Action::BeginHandover { deployment, .. }
                 | Action::OpenSurge { deployment }
                 | Action::EndHandover { deployment, .. }
@@ -161,7 +164,11 @@ impl Calls {
                 Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
                 Action::LabelPod { pod, .. } => self.pods().get(&pod.name).await.map(|object| Written::Pod(Box::new(object))),
                 Action::CreateCanary { name, .. } => self.deployments().get(name).await.map(|object| deployment_written(&object)),
-                Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbeGuard { .. } => return None,
+                Action::AddFinalizer
+                | Action::RemoveFinalizer
+                | Action::ReadPods
+                | Action::ProbeGuard { .. }
+                | Action::ProbePin { .. } => return None,
             }
             .ok()
         };
@@ -204,7 +211,11 @@ impl Calls {
             Action::ReadPods => Written::Pods(self.pods().list(&ListParams::default()).await?.items),
             Action::ProbeGuard { deployment } => Written::Guarded(self.is_guarded(deployment).await?),
             Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, json!({"spec": {"paused": paused}})).await?,
-            Action::PinService { service, from: _, to } => service_written(&self.patch(&self.services(), service, pin_patch(to)).await?),
+            Action::ProbePin { service, side_key } => Written::Guarded(self.is_pin_held(service, side_key).await?),
+            Action::PinService { service, side_key, from: _, to } => {
+                let patch = pin_patch(Keys { side: side_key }, to);
+                service_written(&self.patch(&self.services(), service, patch).await?)
+            }
             Action::CreateCanary { body, .. } => {
                 let object: DynamicObject = serde_json::from_value(body.clone())?;
                 deployment_written(&self.deployments().create(&PostParams::default(), &object).await?)
@@ -212,6 +223,7 @@ impl Calls {
             Action::ScaleCanary { deployment, replicas } => {
                 self.patch_deployment(deployment, json!({"spec": {"replicas": replicas}})).await?
             }
+            Action::ScaleToZero { deployment } => self.patch_deployment(deployment, json!({"spec": {"replicas": 0}})).await?,
             Action::ScaleReplicaSet { replica_set, replicas } => {
                 replica_set_written(&self.patch(&self.replica_sets(), replica_set, json!({"spec": {"replicas": replicas}})).await?)
             }
@@ -292,12 +304,26 @@ impl Calls {
     /// A dry run that changes the template and unpauses: where the policies act, the answer is paused all the same.
     async fn is_guarded(&self, deployment: &str) -> Result<bool, CallError> {
         let patch = json!({"spec": {"paused": false, "template": {"metadata": {"annotations": {GUARD_PROBE: "dry-run"}}}}});
-        match self.deployments().patch(deployment, &PatchParams::default().dry_run(), &Patch::Merge(patch)).await {
-            Ok(object) => Ok(object.data["spec"]["paused"].as_bool() == Some(true)),
-            // Somebody's rule refuses the dry run: then it cannot be told, and nothing is relied on.
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let answer = self.deployments().patch(deployment, &PatchParams::default().dry_run(), &Patch::Merge(patch)).await;
+        acts(answer.map(|object| object.data["spec"]["paused"].as_bool() == Some(true)))
+    }
+
+    /// A dry run that changes the key: where the policies act, the answer has what the selector had.
+    async fn is_pin_held(&self, service: &str, side_key: &str) -> Result<bool, CallError> {
+        let patch = json!({"spec": {"selector": {side_key: PIN_PROBE}}});
+        let answer = self.services().patch(service, &PatchParams::default().dry_run(), &Patch::Merge(patch)).await;
+        acts(answer.map(|object| {
+            let selector = object.spec.and_then(|spec| spec.selector).unwrap_or_default();
+            selector.get(side_key).is_some_and(|value| value != PIN_PROBE)
+        }))
+    }
+}
+
+/// What a dry run says of the admission policies. Where somebody's rule refuses it, it cannot be told, and nothing is relied on.
+fn acts(answer: Result<bool, kube::Error>) -> Result<bool, CallError> {
+    match answer {
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => Ok(false),
+        answer => Ok(answer?),
     }
 }
 
@@ -307,8 +333,10 @@ fn write(action: &Action) -> Option<(&'static str, &'static str)> {
         Action::AddFinalizer | Action::RemoveFinalizer => ("Rollout", "patch"),
         Action::ReadPods => return None,
         Action::ProbeGuard { .. } => ("Deployment", "dry-run"),
+        Action::ProbePin { .. } => ("Service", "dry-run"),
         Action::SetPaused { .. }
         | Action::ScaleCanary { .. }
+        | Action::ScaleToZero { .. }
         | Action::BeginHandover { .. }
         | Action::OpenSurge { .. }
         | Action::EndHandover { .. } => ("Deployment", "patch"),
@@ -336,10 +364,10 @@ fn versioned(object: &Object, mut patch: Value) -> Value {
     patch
 }
 
-fn pin_patch(to: &Pin) -> Value {
-    let selector: serde_json::Map<String, Value> = KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+fn pin_patch(keys: Keys<'_>, to: &Pin) -> Value {
+    let selector: serde_json::Map<String, Value> = keys.all().map(|key| (key.to_owned(), Value::Null)).into_iter().collect();
     let mut patch = json!({"spec": {"selector": selector}});
-    if let Some((key, value)) = to.entry() {
+    if let Some((key, value)) = keys.entry(to) {
         patch["spec"]["selector"][key] = json!(value);
     }
     patch
@@ -386,13 +414,18 @@ fn rollout_written(object: &Rollout) -> Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::service_split::MANAGED;
 
     #[test]
     fn a_pin_names_all_keys_of_ours_so_that_none_is_left_over() {
         assert_eq!(
-            pin_patch(&Pin::Hash("5d4f".into())),
+            pin_patch(MANAGED, &Pin::Side("5d4f".into())),
             json!({"spec": {"selector": {"pod-template-hash": "5d4f", "stepgate.dev/rotation": null}}})
         );
-        assert_eq!(pin_patch(&Pin::Open), json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}}));
+        assert_eq!(
+            pin_patch(Keys { side: "version" }, &Pin::Rotation),
+            json!({"spec": {"selector": {"version": null, "stepgate.dev/rotation": "in"}}})
+        );
+        assert_eq!(pin_patch(MANAGED, &Pin::Open), json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}}));
     }
 }

@@ -303,7 +303,7 @@ impl Namespace {
                 change.store(&mut self.facts.deployments);
                 // Also one that only has a name like a canary's: it may have stood in the way.
                 let concerns = |deployment: &str| names.iter().any(|name| name.starts_with(canary::stem(deployment)));
-                self.mark(|rollout| concerns(&rollout.facts.spec.workload.deployment) || owners.contains(&rollout.uid));
+                self.mark(|rollout| rollout.facts.spec.workload.deployments().any(concerns) || owners.contains(&rollout.uid));
             }
             Message::ReplicaSet(change) => {
                 change.store(&mut self.facts.replica_sets);
@@ -320,7 +320,7 @@ impl Namespace {
                     .filter(|deployment| labels.iter().any(|labels| deployment.selector.matches(labels)))
                     .map(|deployment| deployment.name.clone())
                     .collect();
-                self.mark(|rollout| deployments.contains(&rollout.facts.spec.workload.deployment));
+                self.mark(|rollout| rollout.facts.spec.workload.deployments().any(|name| deployments.iter().any(|known| known == name)));
             }
             Message::Service(change) => {
                 change.store(&mut self.facts.services);

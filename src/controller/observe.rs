@@ -78,7 +78,8 @@ impl RolloutSeen {
     /// What the other Rollouts of its namespace have to know of it.
     pub fn rival(&self) -> Rival {
         let RolloutFacts { name, uid, created_at, spec, .. } = self.facts.clone();
-        Rival { name, uid, created_at, deployment: spec.workload.deployment.clone(), services: spec.services.clone() }
+        let deployments = spec.workload.deployments().map(str::to_owned).collect();
+        Rival { name, uid, created_at, deployments, services: spec.services.clone() }
     }
 }
 

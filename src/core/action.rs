@@ -16,14 +16,20 @@ pub enum Action {
     ProbeGuard {
         deployment: String,
     },
+    /// Find out by a dry run whether the admission policies hold this key of the Service's selector.
+    ProbePin {
+        service: String,
+        side_key: String,
+    },
     /// `spec.paused` of a Deployment, the user's or ours.
     SetPaused {
         deployment: Object,
         paused: bool,
     },
-    /// Our keys of a Service's selector.
+    /// Our keys of a Service's selector: the side key of this pair, and the rotation label.
     PinService {
         service: Object,
+        side_key: String,
         from: Pin,
         to: Pin,
     },
@@ -32,10 +38,14 @@ pub enum Action {
         name: String,
         body: Value,
     },
-    /// `spec.replicas` of our Deployment.
+    /// `spec.replicas` of the canary's Deployment. The user's own is only ever made larger.
     ScaleCanary {
         deployment: Object,
         replicas: i32,
+    },
+    /// `spec.replicas` of a declared pair's previous version to 0, which is what `idle: ScaleToZero` asks for.
+    ScaleToZero {
+        deployment: Object,
     },
     /// A ReplicaSet's `spec.replicas`: 0, where the Deployment controller is to restore the other one.
     ScaleReplicaSet {
@@ -97,7 +107,7 @@ pub enum Rotation {
 impl Action {
     /// Whether it takes clients off a bad version: it goes out before everything else and interrupts whatever is under way.
     pub fn is_pin(&self) -> bool {
-        matches!(self, Self::PinService { to: Pin::Hash(_), .. })
+        matches!(self, Self::PinService { to: Pin::Side(_), .. })
     }
 }
 
@@ -125,6 +135,7 @@ pub enum Reason {
     RequestDone,
     RequestRefused,
     SelectorContested,
+    KeptRunning,
     Unguarded,
     AdoptionCalledOff,
     AdoptionEndangered,
@@ -143,6 +154,7 @@ impl Reason {
             | Self::RollbackStarted
             | Self::RequestRefused
             | Self::SelectorContested
+            | Self::KeptRunning
             | Self::Unguarded
             | Self::AdoptionCalledOff
             | Self::AdoptionEndangered

@@ -6,12 +6,12 @@ use crate::api::status::{Phase, RolloutStatus};
 
 use super::{
     action::{Action, Notice, Reason},
-    conditions, deletion,
+    conditions, declared, deletion,
     draft::Draft,
     gate::Probe,
+    pair::Pair,
     release, rest,
     snapshot::Snapshot,
-    validate::Refusal,
     view::View,
     why::Why,
 };
@@ -41,7 +41,10 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
         Some(view) if view.hello.deleting => let_go(snapshot, &mut draft),
         Some(view) if rollout.deleting => drop(deletion::decide(&view, &mut draft)),
         Some(view) if draft.status.release.is_some() => drop(release::decide(&view, &mut draft)),
-        Some(view) => drop(rest::decide(&view, &mut draft)),
+        Some(view) => match view.pair {
+            Pair::Managed { .. } => drop(rest::decide(&view, &mut draft)),
+            Pair::Declared(declared) => drop(declared::rest(&view, &mut draft, declared)),
+        },
         None => without_deployment(snapshot, &mut draft),
     }
     draft.stop_idle_deadline();
@@ -56,12 +59,13 @@ fn let_go(snapshot: &Snapshot, draft: &mut Draft) {
     if snapshot.rollout.has_finalizer {
         draft.act(Action::RemoveFinalizer);
     }
-    draft.why = Why::WorkloadGoing { deployment: snapshot.rollout.spec.workload.deployment.clone() };
+    let deployment = Pair::of(&snapshot.rollout.spec.workload).live_name(snapshot).to_owned();
+    draft.why = Why::WorkloadGoing { deployment };
 }
 
 /// There is no Deployment of that name: a mistake, or it was deleted, and the canary with it.
 fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
-    let deployment = snapshot.rollout.spec.workload.deployment.clone();
+    let pair = Pair::of(&snapshot.rollout.spec.workload);
     if snapshot.rollout.deleting {
         return let_go(snapshot, draft);
     }
@@ -72,7 +76,7 @@ fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
     draft.status.canary = None;
     draft.status.gates.clear();
     draft.enter(Phase::Pending);
-    let refusal = Refusal::DeploymentNotFound { deployment };
+    let refusal = pair.not_found(pair.live_name(snapshot));
     draft.refusal = Some(refusal.clone());
     draft.why = Why::Refused(refusal);
 }

@@ -4,7 +4,9 @@ use crate::api::status::Phase;
 
 use super::{
     action::{Action, Reason},
+    declared,
     draft::{Draft, Progress},
+    pair::Pair,
     release, rollback,
     traffic::open_all,
     validate,
@@ -13,7 +15,7 @@ use super::{
 };
 
 /// Decides for a Rollout that is being deleted: a release under way is rolled back (from `Baking` on: adopted), then nothing of ours is
-/// left, then the finalizer goes. The Deployment is unpaused only if what it would run is what already serves.
+/// left, then the finalizer goes. A managed Deployment is unpaused only if what it would run is what already serves.
 pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if !view.snapshot.rollout.has_finalizer {
         return draft.wait(Why::Deleting);
@@ -22,6 +24,9 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         return release::decide(view, draft);
     }
     draft.refusal = validate::refusal(view, view.snapshot.policy.as_deref());
+    if let Pair::Declared(_) = view.pair {
+        return declared::let_go(view, draft);
+    }
     let mut removing = false;
     for deployment in view.ours() {
         removing = true;

@@ -102,14 +102,14 @@ fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Option
     let unready = |pod: &PodFacts| !pod.ready && pod.was_ready && !pod.node_lost;
     let bad: Vec<&PodFacts> = side.pods.iter().copied().filter(|pod| restarted(pod) || unready(pod)).collect();
     let good = count(side.ready().filter(|pod| !restarted(pod)));
-    let needed = share(min_ready(&release.policy), side.replica_set.replicas);
+    let needed = share(min_ready(&release.policy), side.replicas);
     let first = bad.first()?;
     (good < needed).then(|| {
         let what = if restarted(first) { "restarted a container" } else { "is no longer ready" };
         Failure {
             gate: readiness_name(&release.policy).to_owned(),
             reason: RollbackReason::ReadinessLost,
-            message: format!("canary pod {} {what}; {good} of {} are good, {needed} needed", first.name, side.replica_set.replicas),
+            message: format!("canary pod {} {what}; {good} of {} are good, {needed} needed", first.name, side.replicas),
         }
     })
 }
@@ -177,7 +177,7 @@ struct Judged {
 }
 
 fn readiness_status(release: &Release, name: &str, side: Option<&Side<'_>>) -> Judged {
-    let (ready, replicas) = side.map_or((0, 0), |side| (side.ready_count(), side.replica_set.replicas));
+    let (ready, replicas) = side.map_or((0, 0), |side| (side.ready_count(), side.replicas));
     let needed = share(min_ready(&release.policy), replicas);
     let failure = side.and_then(|side| readiness_failure(release, Phase::Progressing, side));
     let state = match &failure {

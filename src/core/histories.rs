@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::api::{
-    policy::PolicySpec,
+    policy::{Idle, PolicySpec},
     rollout::{Request, RequestAction},
     status::Phase,
 };
 
-use super::model::{Crash, Model, policy};
+use super::model::{Crash, Model, VERSIONS, policy};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ enum Happening {
     Pause(bool),
     Request(RequestAction),
     DropMemory,
+    /// Of a declared pair: the version that is to be live.
+    Live(usize),
+    ScaleVersion(usize, i32),
+    ImageOf(usize, u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -50,6 +54,17 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Pause),
         2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry)].prop_map(Request),
         1 => Just(DropMemory),
+    ]
+}
+
+/// The same, for a declared pair of three versions.
+fn happening_to_versions() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    prop_oneof![
+        20 => happening().prop_filter("of one Deployment", |happening| !matches!(happening, Image(_) | Scale(_))),
+        1 => (0usize..3).prop_map(Live),
+        1 => (0usize..3, 0i32..7).prop_map(|(version, replicas)| ScaleVersion(version, replicas)),
+        1 => (0usize..3, 1u8..4).prop_map(|(version, image)| ImageOf(version, image)),
     ]
 }
 
@@ -105,10 +120,13 @@ fn happen(model: &mut Model, happening: &Happening) {
         }
         Pause(paused) => model.edit_spec(|spec| spec.paused = *paused),
         Request(action) => {
-            let (revision, id, action) = (model.hello().revision.clone(), format!("{}", model.now), *action);
+            let (revision, id, action) = (model.wanted().revision.clone(), format!("{}", model.now), *action);
             model.edit_spec(|spec| spec.request = Some(self::Request { id, action, revision, reason: String::new(), by: String::new() }));
         }
         DropMemory => model.memory = None,
+        Live(version) => model.set_live(VERSIONS[*version]),
+        ScaleVersion(version, replicas) => model.scale_version(VERSIONS[*version], *replicas),
+        ImageOf(version, image) => model.set_image_of(VERSIONS[*version], &format!("hello:v{image}")),
     }
 }
 
@@ -125,7 +143,7 @@ fn come_to_rest(model: &mut Model) {
         model.tick(500);
         let kept = model.status().why.contains("until a Retry or Abort");
         if kept {
-            let revision = model.hello().revision.clone();
+            let revision = model.wanted().revision.clone();
             let id = format!("{}", model.now);
             model.edit_spec(|spec| {
                 spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() });
@@ -154,5 +172,33 @@ proptest! {
         let stable = model.status().stable.clone().expect("a live version");
         prop_assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
         prop_assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+    }
+
+    #[test]
+    fn no_history_of_a_declared_pair_does_harm_and_every_one_comes_to_rest(
+        policy in some_policy(),
+        idle in any::<bool>(),
+        replicas in prop::array::uniform3(0i32..5),
+        named in any::<bool>(),
+        history in prop::collection::vec(happening_to_versions(), 0..150),
+    ) {
+        let idle = if idle { Idle::ScaleToZero } else { Idle::Keep };
+        let [first, others @ ..] = replicas;
+        let mut model = Model::declared(&[first + 1, others[0], others[1]], PolicySpec { idle, ..policy });
+        if named {
+            model.services[0].selector.insert("version".into(), "blue".into());
+        }
+        model.run_to(Phase::Healthy);
+        for one in &history {
+            model.trace.push(format!("> {one:?}"));
+            happen(&mut model, one);
+        }
+        // A version without pods is nothing that clients could be taken back to; its owner gives it some.
+        VERSIONS.iter().for_each(|version| model.scale_version(version, 2));
+        come_to_rest(&mut model);
+        model.settle();
+        model.assert_clean();
+        let stable = model.status().stable.clone().expect("a live version");
+        prop_assert_eq!(model.phase() == Phase::Healthy, stable.name == model.wanted().name);
     }
 }

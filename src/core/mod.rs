@@ -6,14 +6,17 @@
 
 pub mod action;
 pub mod adoption;
+pub mod bad_pair;
 pub mod canary;
 pub mod conditions;
 pub mod decide;
+pub mod declared;
 pub mod deletion;
 pub mod draft;
 pub mod gate;
 pub mod handover;
 pub mod native;
+pub mod pair;
 pub mod release;
 pub mod replicas;
 pub mod request;
@@ -29,6 +32,8 @@ pub mod validate;
 pub mod view;
 pub mod why;
 
+#[cfg(test)]
+mod declared_tests;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]

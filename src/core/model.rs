@@ -2,6 +2,9 @@
 //! whatever order the test likes. Only what decisions can see is modelled.
 
 mod cluster;
+mod declared;
+
+pub use declared::VERSIONS;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,9 +21,9 @@ use super::{
     action::{Action, Rotation},
     decide::{Decision, Difference, decide, difference, is_recorded},
     revision::revision,
-    service_split::Pin,
+    service_split::{Keys, MANAGED, Pin},
     snapshot::{
-        DeploymentFacts, DeploymentStatusFacts, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts, Snapshot,
+        DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts, Snapshot,
         subset,
     },
 };
@@ -43,6 +46,8 @@ pub struct Model {
     pub broken: Vec<String>,
     pub notices: Vec<String>,
     pub trace: Vec<String>,
+    /// Whether the admission policies are known to act.
+    pub guarded: Option<bool>,
     pods_read_at: Option<Timestamp>,
 }
 
@@ -60,7 +65,11 @@ pub enum Crash {
 }
 
 pub fn template(image: &str) -> Value {
-    json!({"metadata": {"labels": {"app": "hello"}}, "spec": {"containers": [{"name": "hello", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]}})
+    labelled(json!({"app": "hello"}), image)
+}
+
+fn labelled(labels: Value, image: &str) -> Value {
+    json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "hello", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]}})
 }
 
 pub fn policy(text: Value) -> PolicySpec {
@@ -74,10 +83,25 @@ pub fn quarters() -> PolicySpec {
     )
 }
 
+fn rolling() -> Value {
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
+}
+
+fn labels_of(template: &Value) -> Labels {
+    serde_json::from_value(template["metadata"]["labels"].clone()).expect("labels")
+}
+
 impl Model {
     /// `hello:v1` at rest with so many pods, one Service, a Rollout that has just been made.
     pub fn new(replicas: i32, policy: PolicySpec) -> Self {
-        let mut model = Self {
+        let mut model = Self::empty(Workload { deployment: Some("hello".into()), ..Workload::default() }, policy);
+        model.create_deployment("hello", replicas, &template("hello:v1"), rolling(), BTreeMap::new());
+        model.settle();
+        model
+    }
+
+    fn empty(workload: Workload, policy: PolicySpec) -> Self {
+        Self {
             now: "2026-11-21T10:00:00Z".parse().expect("a time"),
             version: 100,
             rollout: RolloutFacts {
@@ -89,7 +113,7 @@ impl Model {
                 deleting: false,
                 has_finalizer: false,
                 spec: Arc::new(RolloutSpec {
-                    workload: Workload { deployment: "hello".into(), allow_overlap: false },
+                    workload,
                     services: vec!["hello".into()],
                     unmanaged_services: Vec::new(),
                     policy_ref: None,
@@ -119,12 +143,9 @@ impl Model {
             broken: Vec::new(),
             notices: Vec::new(),
             trace: Vec::new(),
+            guarded: Some(true),
             pods_read_at: None,
-        };
-        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
-        model.create_deployment("hello", replicas, &template("hello:v1"), strategy, BTreeMap::new());
-        model.settle();
-        model
+        }
     }
 
     fn next_version(&mut self) -> String {
@@ -145,8 +166,8 @@ impl Model {
             paused: false,
             replicas,
             selector: Selector {
-                raw: json!({"matchLabels": {"app": "hello"}}),
-                match_labels: [("app".to_owned(), "hello".to_owned())].into(),
+                raw: json!({"matchLabels": template["metadata"]["labels"]}),
+                match_labels: labels_of(template),
                 expressions: Vec::new(),
             },
             revision: revision(template),
@@ -211,7 +232,7 @@ impl Model {
             services: self.services.iter().cloned().map(Arc::new).collect(),
             rivals: Vec::new(),
             probes: self.probes.clone(),
-            guarded: Some(true),
+            guarded: self.guarded,
             pods_read_at: self.pods_read_at,
         }
     }
@@ -246,20 +267,23 @@ impl Model {
 
     /// Design §8.2 and §8.3, asserted on every write.
     fn check(&self, action: &Action) {
+        if self.is_declared() {
+            return self.check_declared(action);
+        }
         let Action::PinService { service, to, .. } = action else { return };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
         let selected = |pin: &Pin| {
-            self.pods.iter().filter(|pod| pod.serves() && subset(&pin.apply(&service.selector), &pod.labels)).collect::<Vec<_>>()
+            self.pods.iter().filter(|pod| pod.serves() && subset(&MANAGED.apply(pin, &service.selector), &pod.labels)).collect::<Vec<_>>()
         };
-        let from = Pin::of(&service.selector);
+        let from = MANAGED.pin(&service.selector);
         if *to == Pin::Open && from != Pin::Open && selected(&from).len() >= usize::try_from(self.hello().replicas).unwrap_or(0) {
             let unseen = |pod: &&PodFacts| pod.ready && pod.deleting_since.is_some_and(|since| self.now.duration_since(since) < UNSEEN);
-            let ending = self.pods.iter().filter(unseen).find(|pod| !subset(&from.apply(&service.selector), &pod.labels));
+            let ending = self.pods.iter().filter(unseen).find(|pod| !subset(&MANAGED.apply(&from, &service.selector), &pod.labels));
             assert!(ending.is_none(), "{ending:?} is let in before its end can be known everywhere\n{}", self.trace.join("\n"));
         }
         let rolling_back = self.recorded.release.as_ref().is_some_and(|release| release.rollback.is_some());
         let live = self.status().stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-        if *to != Pin::Hash(live.clone()) {
+        if *to != Pin::Side(live.clone()) {
             let enough = usize::try_from(self.hello().replicas).unwrap_or(0).min(selected(&Pin::Open).len());
             assert!(selected(to).len() >= enough, "{to:?} leaves {} of {enough} pods\n{}", selected(to).len(), self.trace.join("\n"));
         }
@@ -276,12 +300,12 @@ impl Model {
             Action::AddFinalizer => self.rollout.has_finalizer = true,
             Action::RemoveFinalizer => self.rollout.has_finalizer = false,
             Action::ReadPods => self.pods_read_at = Some(self.now),
-            Action::ProbeGuard { .. } => {}
+            Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
             Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| deployment.paused = *paused),
-            Action::PinService { service, to, .. } => {
+            Action::PinService { service, side_key, to, .. } => {
                 let version = self.next_version();
                 let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the Service");
-                service.selector = to.apply(&service.selector);
+                service.selector = Keys { side: side_key }.apply(to, &service.selector);
                 service.resource_version = version;
             }
             Action::CreateCanary { name, body } => {
@@ -292,6 +316,7 @@ impl Model {
             Action::ScaleCanary { deployment, replicas } => {
                 self.edit(&deployment.name, |deployment| deployment.replicas = *replicas);
             }
+            Action::ScaleToZero { deployment } => self.edit(&deployment.name, |deployment| deployment.replicas = 0),
             Action::ScaleReplicaSet { replica_set, replicas } => self.set(&replica_set.uid).replicas = *replicas,
             Action::DeleteReplicaSet { replica_set } => self.sets.retain(|set| set.uid != replica_set.uid),
             Action::LabelPod { pod, rotation } => {
@@ -388,7 +413,10 @@ impl Model {
     /// Design §8.5: at rest nothing of ours is left.
     pub fn assert_clean(&self) {
         let trace = || self.trace.join("\n");
-        assert!(self.services.iter().all(|service| Pin::of(&service.selector) == Pin::Open), "a Service is pinned\n{}", trace());
+        if self.is_declared() {
+            return self.assert_declared_clean();
+        }
+        assert!(self.services.iter().all(|service| MANAGED.pin(&service.selector) == Pin::Open), "a Service is pinned\n{}", trace());
         assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         assert!(self.deployments.len() == 1, "a canary is left\n{}", trace());
         let hello = self.hello();

@@ -6,7 +6,6 @@
 use super::{
     action::Action,
     draft::{Draft, Progress},
-    service_split::Pin,
     steps, traffic,
     view::{Side, View},
     why::Why,
@@ -49,11 +48,11 @@ pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -
             return Catch::TooLate;
         }
     }
-    let target = Pin::Hash(live.replica_set.hash.clone());
-    let away: Vec<_> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    let target = live.pin();
+    let away: Vec<_> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if !away.is_empty() {
         let services = away.iter().map(|service| service.name.clone()).collect();
-        traffic::move_services(draft, away, &target);
+        traffic::move_services(view, draft, away, &target);
         draft.wait(Why::Pinning { services });
         return Catch::Waiting;
     }

@@ -4,13 +4,13 @@ use crate::api::status::{Outcome, Phase, Release, Rollback, RollbackReason};
 
 use super::{
     action::{Action, Reason},
-    adoption,
+    adoption, declared,
     draft::{Draft, Progress, after},
-    gate, native, request,
+    gate, native,
+    pair::Pair,
+    request,
     request::Command,
-    roll, rollback,
-    service_split::Pin,
-    steps,
+    roll, rollback, steps,
     traffic::{Sides, open_all},
     validate,
     view::{Side, View},
@@ -21,8 +21,12 @@ use super::{
 pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     let command = request::take(view, draft);
     let Some(release) = draft.status.release.clone() else { return Progress::Done };
-    if view.hello.replicas == 0 && !adoption::is_past_return(view) {
+    let managed = matches!(view.pair, Pair::Managed { .. });
+    if managed && view.hello.replicas == 0 && !adoption::is_past_return(view) {
         return scale_to_zero(view, draft, &release);
+    }
+    if !managed && view.live().is_none() {
+        return declared::without_live(view, draft, &release);
     }
     if adoption::is_past_return(view) && release.rollback.is_none() {
         return adoption::settle(view, draft, &release);
@@ -45,7 +49,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if let Some(command) = command {
         request::promote(view, draft, command);
     }
-    if matches!(phase, Phase::Progressing | Phase::Baking) && !view.hello.paused {
+    if matches!(phase, Phase::Progressing | Phase::Baking) && managed && !view.hello.paused {
         // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.
         return native::stop(view, draft, live.as_ref());
     }
@@ -53,11 +57,19 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     match (phase, &canary) {
         (Phase::Progressing, Some(canary)) => steps::progress(view, draft, &release, Sides { canary, live: live.as_ref() }),
         (Phase::Baking, Some(canary)) => steps::bake(view, draft, &release, Sides { canary, live: live.as_ref() }),
-        (Phase::Promoting, Some(canary)) => adoption::promote(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        (Phase::Promoting, Some(canary)) => promote(view, draft, &release, Sides { canary, live: live.as_ref() }),
         _ => {
             draft.enter(Phase::Preparing);
             steps::prepare(view, draft, &release)
         }
+    }
+}
+
+/// Makes a release permanent, once the old version is not kept warm any longer.
+pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    match view.pair {
+        Pair::Managed { .. } => adoption::promote(view, draft, release, sides),
+        Pair::Declared(_) => declared::swap(view, draft, release, sides.canary),
     }
 }
 
@@ -98,12 +110,15 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
             String::new(),
         );
     }
-    if view.hello.revision != release.revision {
-        let reverted = view.live().is_some_and(|live| live.replica_set.revision == view.hello.revision);
+    let Some(wanted) = view.wanted() else {
+        return rollback(RollbackReason::DependencyLost, "the Deployment that workload.live names is gone".into(), String::new());
+    };
+    if wanted.revision != release.revision {
+        let reverted = view.live().is_some_and(|live| live.replica_set.revision == wanted.revision);
         return if reverted {
             rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
         } else {
-            rollback(RollbackReason::Superseded, format!("revision {} came in its place", view.hello.revision), String::new())
+            rollback(RollbackReason::Superseded, format!("revision {} came in its place", wanted.revision), String::new())
         };
     }
     if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {
@@ -133,19 +148,20 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     None
 }
 
-/// Whether the Deployment rolls itself: its old pods may be going already, so that clients could not be taken back to them.
+/// Whether the old pods may be going already, so that clients could not be taken back to them: the Deployment rolls itself, or the previous
+/// version is scaled to 0.
 pub fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
-    phase == Phase::Promoting && roll::has_begun(view)
+    phase == Phase::Promoting && (matches!(view.pair, Pair::Declared(_)) || roll::has_begun(view))
 }
 
 /// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost.
 fn found_under_way(view: &View<'_>, phase: Phase) -> bool {
     let status = &view.snapshot.status;
     let begun = status.step.as_ref().is_some_and(|step| step.index > 1 || step.since.is_some());
-    let Some(live) = status.stable.as_ref().map(|stable| Pin::Hash(stable.hash.clone())) else { return false };
+    let Some(live) = view.live_pin() else { return false };
     matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting)
         && begun
-        && view.services().iter().any(|service| Pin::of(&service.selector) == live)
+        && view.services().iter().any(|service| view.pin(service) == live)
 }
 
 /// Its owner set the Deployment to 0: nobody is served, so nothing is released.

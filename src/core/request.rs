@@ -9,7 +9,9 @@ use super::{
     action::Reason,
     adoption,
     draft::{Draft, step},
-    gate, release,
+    gate,
+    pair::Pair,
+    release,
     view::View,
 };
 
@@ -61,7 +63,11 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
     }
     match (request.action, phase) {
         (RequestAction::Abort, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => {
-            Err("the Deployment has the new version already; go back with a new template (kubectl rollout undo)".into())
+            Err(match view.pair {
+                Pair::Managed { .. } => "the Deployment has the new version already; go back with a new template (kubectl rollout undo)",
+                Pair::Declared(_) => "the new version is the live one already; go back by setting workload.live to the old one",
+            }
+            .into())
         }
         (RequestAction::Abort, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
         (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
@@ -89,8 +95,9 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
 
 fn judge_retry(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
     let status = &view.snapshot.status;
-    if view.hello.revision != request.revision {
-        return Err(format!("the Deployment's template is revision {}, not {}", view.hello.revision, request.revision));
+    let wanted = view.wanted().unwrap_or(view.hello);
+    if wanted.revision != request.revision {
+        return Err(format!("the Deployment's template is revision {}, not {}", wanted.revision, request.revision));
     }
     match &status.release {
         Some(release) if release.rollback.is_none() => Err(format!("revision {} is under release already", request.revision)),

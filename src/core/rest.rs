@@ -190,7 +190,13 @@ fn pending_template(
         return draft.wait(Why::Refused(refusal));
     }
     match policy {
-        Some(policy) => begin(view, draft, policy),
+        Some(policy) => {
+            if !hello.paused {
+                draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
+            }
+            begin(view, draft, policy, hello);
+            draft.wait(Why::Beginning { canary: super::canary::name(&hello.name, &hello.revision) })
+        }
         None => draft.wait(Why::Recording),
     }
 }
@@ -202,27 +208,22 @@ fn is_native_rollout_ahead(view: &View<'_>, live: &Side<'_>) -> bool {
     serving > 0 && live.ready_count() < view.hello.replicas
 }
 
-/// Records that a release begins. Nothing is done before that record is written, except to pause a Deployment that is not: every
-/// moment counts there, and the release follows from the template alone.
-fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec) -> Progress {
-    let hello = view.hello;
-    if !hello.paused {
-        draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
-    }
+/// Records that a release of this Deployment's template begins. Nothing is done before that record is written, except to pause a managed
+/// Deployment that is not: every moment counts there, and the release follows from the template alone.
+pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &DeploymentFacts) {
     draft.status.release = Some(Release {
-        revision: hello.revision.clone(),
+        revision: wanted.revision.clone(),
         started_at: view.now,
-        size: hello.replicas,
+        size: view.hello.replicas,
         policy: policy.clone(),
         traffic_since: None,
         max_weight: 0,
         rollback: None,
     });
-    draft.status.canary = Some(pending_version(hello));
+    draft.status.canary = Some(pending_version(wanted));
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);
-    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", hello.revision, images(hello).join(", ")));
-    draft.wait(Why::Beginning { canary: super::canary::name(&hello.name, &hello.revision) })
+    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", wanted.revision, images(wanted).join(", ")));
 }
 
 /// What is known of a version that has no pods yet.

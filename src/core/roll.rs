@@ -72,7 +72,7 @@ fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, su
 /// Deployment's pods are told apart by the rotation label.
 fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Progress {
     let target =
-        if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { Pin::Hash(successor.replica_set.hash.clone()) };
+        if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { successor.pin() };
     if target == Pin::Rotation {
         let mut unlabelled = false;
         for pod in successor.ready().filter(|pod| !pod.labels.contains_key(ROTATION)) {
@@ -88,12 +88,12 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
             return draft.wait(Why::Rolling(RollStage::MovingServices));
         }
     }
-    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if !away.is_empty() {
         if traffic::read_pods_first(view, draft) == Progress::Waiting {
             return Progress::Waiting;
         }
-        traffic::move_services(draft, away, &target);
+        traffic::move_services(view, draft, away, &target);
         return draft.wait(Why::Rolling(RollStage::MovingServices));
     }
     let services = view.unconfirmed();

@@ -10,6 +10,7 @@ use super::{
     action::{Action, Reason},
     draft::{Draft, Progress, after},
     native::{self, Catch},
+    pair::Pair,
     request::Command,
     service_split::Pin,
     snapshot::ServiceFacts,
@@ -83,7 +84,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
         return Progress::Waiting;
     }
     // An adoption that went wrong has left its pods with the Deployment: they are taken away below.
-    if view.canary_deployment().is_none() || view.canary().is_some() {
+    if matches!(view.pair, Pair::Managed { .. }) && (view.canary_deployment().is_none() || view.canary().is_some()) {
         match native::keep_live(view, draft, &live) {
             Catch::Caught => {}
             Catch::Waiting => return Progress::Waiting,
@@ -105,11 +106,8 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
     if keeps_canary(view, release, command) {
         return draft.wait(Why::KeptForDebugging { reason });
     }
-    if remove_canary(view, draft) == Progress::Waiting {
-        return draft.wait(Why::RemovingCanary { reason });
-    }
-    if open_all(view, draft) == Progress::Waiting {
-        return draft.wait(Why::RemovingCanary { reason });
+    if remove_canary(view, draft) == Progress::Waiting || open_all(view, draft) == Progress::Waiting {
+        return draft.wait(leaving(view, reason));
     }
     finish(view, draft, release)
 }
@@ -117,10 +115,11 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
 /// Pins every Service to the live side: one write each, in this very decision. Not where the live side has no ready pod and the canary
 /// has: clients are never moved to the worse side.
 fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Progress {
-    let target = Pin::Hash(live.replica_set.hash.clone());
+    let target = live.pin();
     // Once the canary is on its way out the pins may come off again, and stay off.
-    let canary_is_gone = view.ours().next().is_none() && lingering(view).is_none();
-    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    let managed = matches!(view.pair, Pair::Managed { .. });
+    let canary_is_gone = managed && view.ours().next().is_none() && lingering(view).is_none();
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if away.is_empty() || canary_is_gone {
         return Progress::Done;
     }
@@ -128,7 +127,7 @@ fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason
     if live.ready_count() == 0 && others {
         return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
     }
-    move_services(draft, away, &target);
+    move_services(view, draft, away, &target);
     draft.wait(Why::TakingBack { reason: reason.to_owned() })
 }
 
@@ -169,7 +168,8 @@ fn keeps_canary(view: &View<'_>, release: &Release, command: Option<Command>) ->
             .rollback
             .as_ref()
             .is_some_and(|rollback| rollback.reason.rejects() && rollback.reason != RollbackReason::Aborted && !rollback.released)
-        && view.hello.revision == release.revision
+        && matches!(view.pair, Pair::Managed { .. })
+        && view.is_wanted(&release.revision)
         && !view.snapshot.rollout.deleting
         && command.is_none()
         && view.canary_deployment().is_some()
@@ -216,19 +216,33 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
         _ => Outcome::RolledBack,
     };
     record(draft, release, outcome, &rollback.message, view);
-    if let Some(canary) = &mut draft.status.canary {
-        (canary.ready, canary.replicas) = (0, 0);
-    }
+    let left = match view.pair {
+        Pair::Managed { .. } => {
+            if let Some(canary) = &mut draft.status.canary {
+                (canary.ready, canary.replicas) = (0, 0);
+            }
+            "is gone"
+        }
+        Pair::Declared(_) => "has no clients",
+    };
     draft.notice(
         Reason::RolledBack,
-        format!("revision {} is gone, all clients are on the old version: {}", release.revision, rollback.message),
+        format!("revision {} {left}, all clients are on the old version: {}", release.revision, rollback.message),
     );
     draft.wake(view.now);
-    if rollback.reason.rejects() && view.hello.revision == release.revision {
+    if rollback.reason.rejects() && view.is_wanted(&release.revision) {
         draft.enter(Phase::RolledBack);
         return draft.wait(Why::Held { revision: release.revision.clone(), reason: rollback.message.clone() });
     }
-    draft.wait(Why::RemovingCanary { reason: rollback.message.clone() })
+    draft.wait(leaving(view, rollback.message.clone()))
+}
+
+/// What is done once clients are back. Nobody removes a version of the user's own.
+fn leaving(view: &View<'_>, reason: String) -> Why {
+    match view.pair {
+        Pair::Managed { .. } => Why::RemovingCanary { reason },
+        Pair::Declared(_) => Why::TakingBack { reason },
+    }
 }
 
 /// Writes the end of a release into the history and clears what belonged to it.

@@ -9,45 +9,56 @@ use super::snapshot::Labels;
 pub enum Pin {
     /// None of our keys: the selector is the owner's.
     Open,
-    /// Pods of one `pod-template-hash` only.
-    Hash(String),
+    /// Pods of one side only: those whose side label has this value.
+    Side(String),
     /// Pods that carry the rotation label only.
     Rotation,
 }
 
-/// The selector keys that are ours.
-pub const KEYS: [&str; 2] = [POD_TEMPLATE_HASH, ROTATION];
+/// The selector keys that are Stepgate's: the label that tells the sides of a pair apart, and the rotation label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys<'a> {
+    pub side: &'a str,
+}
 
-impl Pin {
-    /// The pin found in a selector. A selector with both keys counts as pinned to the hash, the narrower of the two to undo.
-    pub fn of(selector: &Labels) -> Self {
-        match (selector.get(POD_TEMPLATE_HASH), selector.get(ROTATION)) {
-            (Some(hash), _) => Self::Hash(hash.clone()),
-            (None, Some(_)) => Self::Rotation,
-            (None, None) => Self::Open,
+/// Those of a managed pair, whose sides differ in the label that Kubernetes gives them.
+pub const MANAGED: Keys<'static> = Keys { side: POD_TEMPLATE_HASH };
+
+impl<'a> Keys<'a> {
+    /// Both of them.
+    pub fn all(self) -> [&'a str; 2] {
+        [self.side, ROTATION]
+    }
+
+    /// The pin found in a selector. A selector with both keys counts as pinned to the side, the narrower of the two to undo.
+    pub fn pin(self, selector: &Labels) -> Pin {
+        match (selector.get(self.side), selector.get(ROTATION)) {
+            (Some(value), _) => Pin::Side(value.clone()),
+            (None, Some(_)) => Pin::Rotation,
+            (None, None) => Pin::Open,
         }
     }
 
-    /// The key and value that this pin puts into a selector.
-    pub fn entry(&self) -> Option<(&'static str, &str)> {
-        match self {
-            Self::Open => None,
-            Self::Hash(hash) => Some((POD_TEMPLATE_HASH, hash)),
-            Self::Rotation => Some((ROTATION, ROTATION_IN)),
+    /// The key and value that a pin puts into a selector.
+    pub fn entry(self, pin: &Pin) -> Option<(&'a str, &str)> {
+        match pin {
+            Pin::Open => None,
+            Pin::Side(value) => Some((self.side, value)),
+            Pin::Rotation => Some((ROTATION, ROTATION_IN)),
         }
     }
 
     /// The owner's selector with this pin.
-    pub fn apply(&self, selector: &Labels) -> Labels {
-        let mut pinned = owners(selector);
-        pinned.extend(self.entry().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    pub fn apply(self, pin: &Pin, selector: &Labels) -> Labels {
+        let mut pinned = self.owners(selector);
+        pinned.extend(self.entry(pin).map(|(key, value)| (key.to_owned(), value.to_owned())));
         pinned
     }
-}
 
-/// A selector without the keys that are ours.
-pub fn owners(selector: &Labels) -> Labels {
-    selector.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+    /// A selector without the keys that are ours.
+    pub fn owners(self, selector: &Labels) -> Labels {
+        selector.iter().filter(|(key, _)| !self.all().contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
 }
 
 /// How a weight is given.
@@ -72,12 +83,12 @@ impl Split {
         percent(canary, i64::from(canary) + i64::from(stable))
     }
 
-    /// The pin that gives it, where the canary's pods have this `pod-template-hash`.
-    pub fn pin(self, canary_hash: &str) -> Pin {
+    /// The pin that gives it, where the canary's pods have this value of the side label.
+    pub fn pin(self, canary: &str) -> Pin {
         match self {
             Self::Counts { .. } => Pin::Open,
             Self::Rotation { .. } => Pin::Rotation,
-            Self::All => Pin::Hash(canary_hash.to_owned()),
+            Self::All => Pin::Side(canary.to_owned()),
         }
     }
 }
@@ -172,10 +183,12 @@ mod tests {
     #[test]
     fn a_pin_is_read_back_and_leaves_the_owners_keys() {
         let owner: Labels = [("app".to_owned(), "hello".to_owned())].into();
-        for pin in [Pin::Open, Pin::Rotation, Pin::Hash("5d4f".into())] {
-            let pinned = pin.apply(&Pin::Hash("other".into()).apply(&owner));
-            assert_eq!(Pin::of(&pinned), pin);
-            assert_eq!(owners(&pinned), owner);
+        for keys in [MANAGED, Keys { side: "version" }] {
+            for pin in [Pin::Open, Pin::Rotation, Pin::Side("5d4f".into())] {
+                let pinned = keys.apply(&pin, &keys.apply(&Pin::Side("other".into()), &owner));
+                assert_eq!(keys.pin(&pinned), pin);
+                assert_eq!(keys.owners(&pinned), owner);
+            }
         }
     }
 

@@ -56,7 +56,8 @@ pub struct Rival {
     pub name: String,
     pub uid: String,
     pub created_at: Timestamp,
-    pub deployment: String,
+    /// The Deployments that it names.
+    pub deployments: Vec<String>,
     pub services: Vec<String>,
 }
 
@@ -112,10 +113,14 @@ impl DeploymentFacts {
         number.and_then(|pods| i32::try_from(pods).ok()).unwrap_or_default()
     }
 
+    /// Whether all its pods are of its template as it is now, ready or not.
+    pub fn is_uniform(&self) -> bool {
+        self.observed() && self.status.updated == self.replicas && self.status.replicas == self.replicas
+    }
+
     /// Whether a roll-out is complete: seen, and every pod new and available.
     pub fn is_complete(&self) -> bool {
-        let status = &self.status;
-        self.observed() && status.updated == self.replicas && status.replicas == self.replicas && status.available >= self.replicas
+        self.is_uniform() && self.status.available >= self.replicas
     }
 }
 

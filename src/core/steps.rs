@@ -10,10 +10,12 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason},
-    adoption, canary,
+    canary, declared,
     draft::{Draft, Progress, after, elapsed, step},
     gate,
     native::{self, Catch},
+    pair::Pair,
+    release,
     replicas::share,
     service_split::Pin,
     traffic::{self, Sides, establish},
@@ -28,7 +30,11 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
     };
-    if hold_native_rollout(view, draft, release, &live) == Progress::Waiting {
+    let held = match view.pair {
+        Pair::Managed { .. } => hold_native_rollout(view, draft, release, &live),
+        Pair::Declared(_) => declared::hold_live(view, draft, release, &live),
+    };
+    if held == Progress::Waiting {
         return Progress::Waiting;
     }
     let Some(deployment) = view.canary_deployment() else { return make_canary(view, draft, release) };
@@ -43,7 +49,9 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
     }
     let needed = share(gate::min_ready(&release.policy), wanted.max(deployment.replicas));
-    if canary.available_count(deployment.min_ready_seconds, view.now) < needed {
+    // A version of the user's may be in a roll-out of its own: what is not of its template now is not what is released.
+    let mixed = matches!(view.pair, Pair::Declared(_)) && !deployment.is_uniform();
+    if mixed || canary.available_count(deployment.min_ready_seconds, view.now) < needed {
         return traffic::await_pods(view, draft, release, &canary, needed);
     }
     let names = gate::pending(view, release, When::BeforeTraffic, &canary);
@@ -89,8 +97,7 @@ fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, li
 
 fn first_size(view: &View<'_>, release: &Release) -> i32 {
     let weight = release.policy.steps.first().map_or(100, |step| step.weight);
-    let size = view.full_size();
-    canary::size(&release.policy, weight, canary::split(&release.policy, weight, size), size)
+    canary::size(&release.policy, weight, view.split(&release.policy, weight), view.full_size())
 }
 
 fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
@@ -189,11 +196,11 @@ fn moved_on(view: &View<'_>, release: &Release, at: &StepStatus, canary: &Side<'
     }
     let pin_at = |index| {
         let weight = step(&release.policy.steps, index).weight;
-        canary::split(&release.policy, weight, view.full_size()).pin(&canary.replica_set.hash)
+        view.split(&release.policy, weight).pin(canary.value)
     };
     let next = pin_at(at.index + 1);
     let labelled = next == Pin::Rotation && view.in_rotation().next().is_some();
-    pin_at(at.index) != next && (labelled || view.services().iter().any(|service| Pin::of(&service.selector) == next))
+    pin_at(at.index) != next && (labelled || view.services().iter().any(|service| view.pin(service) == next))
 }
 
 /// Runs the clock of a hold that began at `since`; false while it is not over, with the wait written down. While the
@@ -262,5 +269,5 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
         step.until = None;
         step.waiting_since = None;
     }
-    adoption::promote(view, draft, release, sides)
+    release::promote(view, draft, release, sides)
 }

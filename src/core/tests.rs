@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     decide::decide,
     model::{Crash, Model, policy, quarters},
-    service_split::Pin,
+    service_split::{MANAGED, Pin},
 };
 
 fn healthy(replicas: i32) -> Model {
@@ -122,8 +122,8 @@ fn a_canary_that_loses_its_readiness_goes_to_zero_in_the_same_decision() {
                 pod.ready = false;
             }
             model.control(Crash::Never);
-            let pinned = Pin::Hash(live_hash(&model));
-            assert!(model.services.iter().all(|service| Pin::of(&service.selector) == pinned), "{weight} %, {lost}");
+            let pinned = Pin::Side(live_hash(&model));
+            assert!(model.services.iter().all(|service| MANAGED.pin(&service.selector) == pinned), "{weight} %, {lost}");
             model.run_to(Phase::RolledBack);
             assert_eq!(outcome(&model), Some(Outcome::RolledBack));
             assert!(model.hello().paused && model.pods_of("hello:v2").is_empty());
@@ -140,9 +140,9 @@ fn a_deleted_canary_pod_is_no_failure_and_both_sides_serve_until_it_is_replaced(
     model.pods.iter_mut().filter(|pod| pod.uid == victim).for_each(|pod| pod.deleting_since = Some(now));
     model.endpoints();
     model.control(Crash::Never);
-    assert!(model.services.iter().all(|service| Pin::of(&service.selector) == Pin::Open));
+    assert!(model.services.iter().all(|service| MANAGED.pin(&service.selector) == Pin::Open));
     assert_eq!(model.phase(), Phase::Progressing);
-    model.run(|model| model.services.iter().all(|service| matches!(Pin::of(&service.selector), Pin::Hash(_))));
+    model.run(|model| model.services.iter().all(|service| matches!(MANAGED.pin(&service.selector), Pin::Side(_))));
     request(&mut model, RequestAction::PromoteFull);
     request(&mut model, RequestAction::Promote);
     model.run(|model| model.phase() == Phase::Baking);
@@ -195,12 +195,12 @@ fn a_held_revision_is_said_to_be_held_also_while_a_pod_is_seen_off() {
     let mut model = at_weight(4, 25);
     request(&mut model, RequestAction::Abort);
     model.run_to(Phase::RolledBack);
-    let (live, now) = (Pin::Hash(live_hash(&model)), model.now);
+    let (live, now) = (Pin::Side(live_hash(&model)), model.now);
     model.pods[0].deleting_since = Some(now);
-    model.services[0].selector = live.apply(&model.services[0].selector);
+    model.services[0].selector = MANAGED.apply(&live, &model.services[0].selector);
     model.control(Crash::Never);
     assert!(model.status().why.contains("is held"), "{}", model.status().why);
-    model.run(|model| Pin::of(&model.services[0].selector) == Pin::Open);
+    model.run(|model| MANAGED.pin(&model.services[0].selector) == Pin::Open);
 }
 
 #[test]
@@ -338,13 +338,13 @@ fn a_rejected_version_stays_held_without_pods_and_never_comes_back_with_them() {
 #[test]
 fn a_pin_that_is_answered_late_is_taken_off_once_nothing_is_released_any_more() {
     let mut model = healthy(2);
-    let pinned = Pin::Hash(live_hash(&model));
+    let pinned = Pin::Side(live_hash(&model));
     model.set_image("hello:v2");
     model.run_fast(|model| model.phase() == Phase::Preparing);
     model.scale(0);
     model.run_fast(|model| model.status().release.is_none());
     for service in &mut model.services {
-        service.selector = pinned.apply(&service.selector);
+        service.selector = MANAGED.apply(&pinned, &service.selector);
     }
     model.run(|model| model.phase() == Phase::Healthy);
     model.settle();

@@ -46,7 +46,7 @@ pub fn settle(view: &View<'_>, release: &Release) -> Span {
 pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: u8, sides: Sides<'_, '_>) -> Progress {
     let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight }) };
     let size = view.full_size();
-    let split = canary::split(&release.policy, weight, size);
+    let split = view.split(&release.policy, weight);
     let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
     draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary) });
     if deployment.replicas < wanted {
@@ -64,14 +64,14 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
-    let target = split.pin(&sides.canary.replica_set.hash);
+    let target = split.pin(sides.canary.value);
     if let Split::Rotation { canary, stable } = split
         && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
     {
         draft.status.traffic = Some(Traffic { desired: weight, routed: None });
         return draft.wait(Why::ChangingWeight { weight });
     }
-    let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != target).collect();
+    let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if !to_move.is_empty() {
         // Design §8.2: a write of ours never leaves a Service with fewer ready pods than the live side has, or than it could select.
         let enough = enough(view, sides);
@@ -95,7 +95,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
                 format!("the selector of Service {} is not what {weight} % needs; writing it again", names.join(", ")),
             );
         }
-        move_services(draft, to_move, &target);
+        move_services(view, draft, to_move, &target);
         // What the endpoints gave a moment ago is over by the time this is read.
         draft.status.traffic = Some(Traffic { desired: weight, routed: None });
         draft.deadline(release.policy.progress_deadline, view.now);
@@ -121,16 +121,17 @@ pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
 }
 
 /// Writes a pin into Services.
-pub fn move_services(draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) {
+pub fn move_services(view: &View<'_>, draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) {
+    let side_key = view.keys().side;
     for service in services {
-        draft.act(Action::PinService { service: service.object(), from: Pin::of(&service.selector), to: to.clone() });
+        draft.act(Action::PinService { service: service.object(), side_key: side_key.to_owned(), from: view.pin(service), to: to.clone() });
     }
 }
 
 /// Waits before a Service is opened until it is known everywhere that the pods which its pin has kept out are ending.
 pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Progress {
-    let pinned = view.services().into_iter().any(|service| Pin::of(&service.selector) != Pin::Open);
-    let last = view.snapshot.pods.iter().filter(|pod| view.hello.selector.matches(&pod.labels)).filter_map(|pod| pod.deleting_since).max();
+    let pinned = view.services().into_iter().any(|service| view.pin(service) != Pin::Open);
+    let last = view.snapshot.pods.iter().filter(|pod| view.is_of_pair(pod)).filter_map(|pod| pod.deleting_since).max();
     let until = last.map(|last| after(last, PARTING)).filter(|until| pinned && *until > view.now);
     until.map_or(Progress::Done, |until| {
         draft.wake(until);
@@ -138,20 +139,22 @@ pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Progress {
     })
 }
 
-/// Takes every Service to its owner's selector and the rotation label off every pod, once the pods that have ended are seen off; waits
-/// while there was something to do.
+/// Takes every Service to what it is at rest ([`View::rest_pin`]) and the rotation label off every pod, once the pods that have ended are
+/// seen off where a Service is opened; waits while there was something to do.
 pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
-    if see_off(view, draft) == Progress::Waiting { Progress::Waiting } else { open_at_once(view, draft) }
+    let opens = view.rest_pin() == Pin::Open;
+    if opens && see_off(view, draft) == Progress::Waiting { Progress::Waiting } else { open_at_once(view, draft) }
 }
 
 /// The same without looking at the pods: for when those that a Service is pinned to are not there to serve.
 pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
-    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| Pin::of(&service.selector) != Pin::Open).collect();
+    let rest = view.rest_pin();
+    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).collect();
     let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
     if pinned.is_empty() && labelled.is_empty() {
         return Progress::Done;
     }
-    move_services(draft, pinned, &Pin::Open);
+    move_services(view, draft, pinned, &rest);
     draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
     Progress::Waiting
 }
@@ -218,20 +221,27 @@ fn retire_labels(view: &View<'_>, draft: &mut Draft, split: Split) {
 /// Where canary pods were lost and the Services, as they are pinned now, select fewer ready pods than they should: lets both sides
 /// serve until replacements are there. This is not a rollback, and is not taken for one: the pin is removed, not set to the live side.
 fn shelter(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>) -> Progress {
-    let enough = enough(view, sides);
+    let (enough, shared) = (enough(view, sides), view.shared_pin());
     let thin = |service: &&ServiceFacts| {
-        let pin = Pin::of(&service.selector);
-        let on_canary = pin == Pin::Rotation || pin == Pin::Hash(sides.canary.replica_set.hash.clone());
+        let pin = view.pin(service);
+        let on_canary = pin == Pin::Rotation || pin == sides.canary.pin();
         on_canary && count(view.selected(service, &pin).iter()) < enough
     };
     let services: Vec<&ServiceFacts> = view.services().into_iter().filter(thin).collect();
     let live_ready = sides.live.map_or(0, Side::ready_count);
     if services.is_empty() || live_ready == 0 {
-        let sheltered = view.services().iter().any(|service| Pin::of(&service.selector) == Pin::Open);
+        let sheltered = view.services().iter().any(|service| view.pin(service) == shared);
         let needs_more = draft.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.weight > 50);
         return if sheltered && needs_more { Progress::Waiting } else { Progress::Done };
     }
-    move_services(draft, services, &Pin::Open);
+    if shared == Pin::Rotation {
+        let all: Vec<&PodFacts> = sides.canary.ready().chain(sides.live.into_iter().flat_map(Side::ready)).collect();
+        if label(view, draft, &all) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+    }
+    let services = services.into_iter().filter(|service| view.pin(service) != shared).collect();
+    move_services(view, draft, services, &shared);
     Progress::Waiting
 }
 

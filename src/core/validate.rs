@@ -5,15 +5,17 @@ use std::{fmt, time::Duration};
 use serde_json::Value;
 
 use crate::api::{
-    ROLLOUT_UID, ROTATION, Span,
+    POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, Span,
     policy::{Gate, HttpGate, PolicySpec, Port, When},
     rollout::PolicyKind,
 };
 
 use super::{
+    bad_pair::{self, BadPair},
     canary,
-    service_split::{KEYS, owners},
-    snapshot::{Labels, ServiceFacts, subset},
+    pair::Pair,
+    service_split::Pin,
+    snapshot::{DeploymentFacts, Labels, ServiceFacts, subset},
     view::View,
     why::Names,
 };
@@ -22,6 +24,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     DeploymentNotFound { deployment: String },
+    VersionNotFound { deployment: String },
+    BadPair(BadPair),
     PolicyNotFound { kind: PolicyKind, name: String },
     RivalRollout { rollout: String, object: String },
     ReservedLabel { deployment: String, found: Reserved },
@@ -68,7 +72,8 @@ impl Refusal {
     /// The reason of condition `Accepted`.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::DeploymentNotFound { .. } => "DeploymentNotFound",
+            Self::DeploymentNotFound { .. } | Self::VersionNotFound { .. } => "DeploymentNotFound",
+            Self::BadPair(bad) => bad.reason(),
             Self::PolicyNotFound { .. } => "PolicyNotFound",
             Self::RivalRollout { .. } => "RivalRollout",
             Self::ReservedLabel { .. } => "ReservedLabel",
@@ -94,6 +99,10 @@ impl fmt::Display for Refusal {
                 f,
                 "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout"
             ),
+            Self::VersionNotFound { deployment } => {
+                write!(f, "Deployment {deployment} (workload.live) does not exist in this namespace; create it, or set live to another version")
+            }
+            Self::BadPair(bad) => bad.fmt(f),
             Self::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name } => write!(
                 f,
                 "RolloutPolicy {name} (policyRef) does not exist in this namespace; create it, or set policyRef.kind: ClusterRolloutPolicy if one of the cluster is meant"
@@ -188,13 +197,32 @@ impl fmt::Display for Unsuitable {
 pub fn refusal(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
     let spec = &view.snapshot.rollout.spec;
     rival(view)
-        .or_else(|| reserved_label(view))
+        .or_else(|| versions_problem(view, policy))
+        .or_else(|| sides(view).into_iter().find_map(reserved_label))
         .or_else(|| policy.is_none().then(|| missing_policy(view)).flatten())
         .or_else(|| services_missing(view))
         .or_else(|| view.services().into_iter().find_map(|service| unsuitable(view, service)))
         .or_else(|| unlisted(view))
         .or_else(|| template_problem(view, spec.workload.allow_overlap))
         .or_else(|| policy.and_then(|policy| policy_problem(view, policy)))
+}
+
+fn versions_problem(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
+    match view.pair {
+        Pair::Managed { .. } => None,
+        Pair::Declared(declared) => bad_pair::refusal(view, declared, policy),
+    }
+}
+
+/// The Deployments of both sides, as far as they exist before a release: the user's, or the live version and the one that is to be.
+fn sides<'a>(view: &View<'a>) -> Vec<&'a DeploymentFacts> {
+    let wanted = view.wanted().filter(|wanted| wanted.uid != view.hello.uid);
+    std::iter::once(view.hello).chain(wanted).collect()
+}
+
+/// The Deployment whose template a release would bring.
+fn subject<'a>(view: &View<'a>) -> &'a DeploymentFacts {
+    view.wanted().unwrap_or(view.hello)
 }
 
 /// The name of the policy that does not exist.
@@ -204,15 +232,15 @@ pub fn missing_policy(view: &View<'_>) -> Option<Refusal> {
 }
 
 /// A label of ours that its owner wrote, or copied from a canary.
-fn reserved_label(view: &View<'_>) -> Option<Refusal> {
-    let found = if view.hello.labels.contains_key(ROLLOUT_UID) {
+fn reserved_label(deployment: &DeploymentFacts) -> Option<Refusal> {
+    let found = if deployment.labels.contains_key(ROLLOUT_UID) {
         Reserved::OnDeployment
-    } else if template_labels(view).contains_key(ROTATION) {
+    } else if template_labels(deployment).contains_key(ROTATION) {
         Reserved::InTemplate
     } else {
         return None;
     };
-    Some(Refusal::ReservedLabel { deployment: view.hello.name.clone(), found })
+    Some(Refusal::ReservedLabel { deployment: deployment.name.clone(), found })
 }
 
 /// Another Rollout that was first, for the Deployment or for one of the Services.
@@ -220,8 +248,9 @@ fn rival(view: &View<'_>) -> Option<Refusal> {
     let (me, spec) = (&view.snapshot.rollout, &view.snapshot.rollout.spec);
     let older = view.snapshot.rivals.iter().filter(|other| (other.created_at, &other.uid) < (me.created_at, &me.uid));
     older.into_iter().find_map(|other| {
-        let object = if other.deployment == spec.workload.deployment {
-            format!("Deployment {}", other.deployment)
+        let contested = spec.workload.deployments().find(|name| other.deployments.iter().any(|theirs| theirs == name));
+        let object = if let Some(deployment) = contested {
+            format!("Deployment {deployment}")
         } else {
             format!("Service {}", other.services.iter().find(|service| spec.services.contains(service))?)
         };
@@ -239,13 +268,14 @@ pub fn services_missing(view: &View<'_>) -> Option<Refusal> {
 
 fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
     let problem = |problem| Some(Refusal::ServiceUnsuitable { service: service.name.clone(), problem });
-    let owner = owners(&service.selector);
+    let owner = view.keys().owners(&service.selector);
     if service.external_name {
         return problem(Unsuitable::ExternalName);
     }
     // With a live version on record such a key is a leftover of ours, which is taken off at rest; before that it is its owner's.
+    let taken = |key: &&String| [POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str());
     if view.snapshot.status.stable.is_none()
-        && let Some((key, value)) = service.selector.iter().find(|(key, _)| KEYS.contains(&key.as_str()))
+        && let Some((key, value)) = service.selector.iter().find(|(key, _)| taken(key))
     {
         return problem(Unsuitable::ReservedKey { found: format!("{key}={value}") });
     }
@@ -258,10 +288,22 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
     if let Some(field) = service.local_traffic {
         return problem(Unsuitable::LocalTraffic { field });
     }
-    if let Some(mismatch) = mismatch(&owner, &template_labels(view)) {
-        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), deployment: view.hello.name.clone(), mismatch });
+    let differs = |side: &DeploymentFacts| Some((side.name.clone(), mismatch(&owner, &template_labels(side))?));
+    if let Some((deployment, mismatch)) = sides(view).into_iter().find_map(differs) {
+        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), deployment, mismatch });
     }
-    let ours: Vec<&str> = std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect();
+    let ours: Vec<&str> = match view.pair {
+        Pair::Managed { .. } => std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect(),
+        Pair::Declared(declared) => declared.deployments(view.snapshot).map(|deployment| deployment.uid.as_str()).collect(),
+    };
+    // Where a declared pair's sides would be behind the owner's selector with others, that selector is never used.
+    let selectors: Vec<Labels> = match view.pair {
+        Pair::Managed { .. } => vec![owner],
+        Pair::Declared(declared) => {
+            let values = sides(view).into_iter().filter_map(|side| declared.value(side));
+            values.map(|value| view.keys().apply(&Pin::Side(value.to_owned()), &owner)).collect()
+        }
+    };
     let family = |owner: &str| {
         view.snapshot.replica_sets.iter().any(|set| set.uid == owner && set.owner.as_deref().is_some_and(|uid| ours.contains(&uid)))
     };
@@ -269,7 +311,7 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         .snapshot
         .pods
         .iter()
-        .filter(|pod| !pod.deleting() && !pod.finished && subset(&owner, &pod.labels))
+        .filter(|pod| !pod.deleting() && !pod.finished && selectors.iter().any(|selector| subset(selector, &pod.labels)))
         // A pod whose ReplicaSet has not been seen is not judged: the watches of both are not in step.
         .filter(|pod| {
             pod.owner.as_deref().is_none_or(|owner| view.snapshot.replica_sets.iter().any(|set| set.uid == owner) && !family(owner))
@@ -296,15 +338,24 @@ fn mismatch(selector: &Labels, labels: &Labels) -> Option<Mismatch> {
 
 /// Services that select the pods and are on neither list.
 fn unlisted(view: &View<'_>) -> Option<Refusal> {
-    let (spec, labels) = (&view.snapshot.rollout.spec, template_labels(view));
+    let spec = &view.snapshot.rollout.spec;
+    let sides: Vec<Labels> = sides(view).into_iter().map(template_labels).collect();
+    let meets_both = |service: &&std::sync::Arc<ServiceFacts>| match view.pair {
+        // One that selects by a key of ours alone says nothing of whose pods it means.
+        Pair::Managed { .. } => {
+            let owner = view.keys().owners(&service.selector);
+            !owner.is_empty() && sides.iter().all(|labels| subset(&owner, labels))
+        }
+        // One that names a version has chosen, and is left alone.
+        Pair::Declared(_) => !service.selector.is_empty() && sides.len() > 1 && sides.iter().all(|labels| subset(&service.selector, labels)),
+    };
     let mut services: Vec<String> = view
         .snapshot
         .services
         .iter()
         .filter(|service| !service.deleting && !service.external_name)
         .filter(|service| !spec.services.contains(&service.name) && !spec.unmanaged_services.contains(&service.name))
-        // One that selects by a key of ours alone says nothing of whose pods it means.
-        .filter(|service| !owners(&service.selector).is_empty() && subset(&owners(&service.selector), &labels))
+        .filter(meets_both)
         .map(|service| service.name.clone())
         .collect();
     services.sort();
@@ -312,10 +363,15 @@ fn unlisted(view: &View<'_>) -> Option<Refusal> {
 }
 
 fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
-    let (hello, spec) = (view.hello, &view.hello.template["spec"]);
+    let hello = subject(view);
+    let spec = &hello.template["spec"];
     if let Some(gate) = list(&spec["readinessGates"]).next() {
         let condition = gate["conditionType"].as_str().unwrap_or_default().to_owned();
         return Some(Refusal::ReadinessGates { deployment: hello.name.clone(), condition });
+    }
+    // Versions that are all the user's need no name, and run side by side by the user's own decision.
+    if matches!(view.pair, Pair::Declared(_)) {
+        return None;
     }
     if let Some(taken) = canary::name_taken(view, &hello.revision) {
         return Some(Refusal::NameTaken { name: taken });
@@ -348,7 +404,7 @@ fn policy_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
 
 /// What a canary has to wait for at least before its first client, under `progressDeadline`.
 fn slowest_wait(view: &View<'_>, policy: &PolicySpec) -> Option<(Span, String)> {
-    let hello = view.hello;
+    let hello = subject(view);
     let min_ready = Span::seconds(u64::try_from(hello.min_ready_seconds).unwrap_or_default());
     let gates = policy.gates.iter().filter(|gate| gate.when.contains(&When::BeforeTraffic));
     gates
@@ -368,8 +424,8 @@ fn time_to_pass(http: &HttpGate) -> Span {
 
 fn gate_problem(view: &View<'_>, gate: &Gate) -> Option<Refusal> {
     let http = gate.http.as_ref()?;
-    let spec = &view.hello.template["spec"];
-    let deployment = view.hello.name.clone();
+    let spec = &subject(view).template["spec"];
+    let deployment = subject(view).name.clone();
     if spec["hostNetwork"].as_bool() == Some(true) {
         return Some(Refusal::HostNetwork { gate: gate.name.clone(), deployment });
     }
@@ -391,7 +447,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The labels that pods of the Deployment's template get.
-fn template_labels(view: &View<'_>) -> Labels {
-    let labels = view.hello.template.pointer("/metadata/labels").and_then(Value::as_object);
+fn template_labels(deployment: &DeploymentFacts) -> Labels {
+    let labels = deployment.template.pointer("/metadata/labels").and_then(Value::as_object);
     labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -11,6 +11,7 @@ use crate::api::{
 
 use super::{
     action::Object,
+    pair::Pair,
     replicas,
     service_split::Pin,
     snapshot::{DeploymentFacts, Labels, PodFacts, ReplicaSetFacts, ServiceFacts, Snapshot},
@@ -21,14 +22,22 @@ use super::{
 pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     pub now: Timestamp,
-    /// The user's Deployment.
+    pub pair: Pair<'a>,
+    /// The user's Deployment; of a declared pair, that of the live side.
     pub hello: &'a DeploymentFacts,
 }
 
-/// The ReplicaSet of one version, and its pods.
+/// One version, and its pods.
 #[derive(Clone)]
 pub struct Side<'a> {
+    /// Its Deployment, where that is what tells it apart (declared pairs).
+    pub deployment: Option<&'a str>,
+    /// Its ReplicaSet, the newest one of a declared pair's Deployment.
     pub replica_set: &'a ReplicaSetFacts,
+    /// Pods that are asked for.
+    pub replicas: i32,
+    /// What its pods have as the side label (see [`super::service_split::Keys`]).
+    pub value: &'a str,
     /// Pods that count: not deleting, not finished; by name.
     pub pods: Vec<&'a PodFacts>,
 }
@@ -49,14 +58,20 @@ impl<'a> Side<'a> {
         count(self.pods.iter().filter(|pod| pod.is_available(min_ready_seconds, now)))
     }
 
+    /// The pin that gives all clients to it.
+    pub fn pin(&self) -> Pin {
+        Pin::Side(self.value.to_owned())
+    }
+
     /// What status says of it.
     pub fn version(&self) -> Version {
         Version {
+            name: self.deployment.unwrap_or_default().to_owned(),
             revision: self.replica_set.revision.clone(),
             hash: self.replica_set.hash.clone(),
             images: self.replica_set.images.clone(),
             ready: self.ready_count(),
-            replicas: self.replica_set.replicas,
+            replicas: self.replicas,
         }
     }
 }
@@ -69,9 +84,10 @@ pub fn count<T>(items: impl Iterator<Item = T>) -> i32 {
 impl<'a> View<'a> {
     /// The view, unless the Deployment does not exist.
     pub fn of(snapshot: &'a Snapshot, now: Timestamp) -> Option<Self> {
-        let name = &snapshot.rollout.spec.workload.deployment;
+        let pair = Pair::of(&snapshot.rollout.spec.workload);
+        let name = pair.live_name(snapshot);
         let hello = snapshot.deployments.iter().find(|deployment| deployment.name == *name)?;
-        Some(Self { snapshot, now, hello })
+        Some(Self { snapshot, now, pair, hello })
     }
 
     /// The release under way.
@@ -81,26 +97,35 @@ impl<'a> View<'a> {
 
     /// ReplicaSets that the user's Deployment controls.
     pub fn own_replica_sets(&self) -> impl Iterator<Item = &'a ReplicaSetFacts> + use<'a> {
-        let (owner, all) = (self.hello.uid.as_str(), &self.snapshot.replica_sets);
+        self.replica_sets_of(self.hello)
+    }
+
+    /// ReplicaSets that a Deployment controls.
+    pub fn replica_sets_of(&self, deployment: &'a DeploymentFacts) -> impl Iterator<Item = &'a ReplicaSetFacts> + use<'a> {
+        let (owner, all) = (deployment.uid.as_str(), &self.snapshot.replica_sets);
         all.iter().map(Arc::as_ref).filter(move |set| set.owner.as_deref() == Some(owner))
     }
 
     /// The side of a ReplicaSet.
     pub fn side(&self, replica_set: &'a ReplicaSetFacts) -> Side<'a> {
-        let mut pods: Vec<_> = self
-            .snapshot
-            .pods
-            .iter()
-            .map(Arc::as_ref)
-            .filter(|pod| pod.owner.as_deref() == Some(&replica_set.uid) && !pod.deleting() && !pod.finished)
-            .collect();
-        pods.sort_by(|a, b| a.name.cmp(&b.name));
-        Side { replica_set, pods }
+        let pods = self.pods_where(|pod| pod.owner.as_deref() == Some(&replica_set.uid));
+        Side { deployment: None, replica_set, replicas: replica_set.replicas, value: &replica_set.hash, pods }
     }
 
-    /// The stable side: the ReplicaSet of the Deployment that carries the hash on record.
+    /// Those pods that count: not deleting, not finished; by name.
+    pub fn pods_where(&self, is_one: impl Fn(&PodFacts) -> bool) -> Vec<&'a PodFacts> {
+        let alive = self.snapshot.pods.iter().map(Arc::as_ref).filter(|pod| !pod.deleting() && !pod.finished);
+        let mut pods: Vec<_> = alive.filter(|pod| is_one(pod)).collect();
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        pods
+    }
+
+    /// The stable side: the ReplicaSet of the Deployment that carries the hash on record, or the version on record.
     pub fn live(&self) -> Option<Side<'a>> {
         let stable = self.snapshot.status.stable.as_ref()?;
+        if let Pair::Declared(declared) = self.pair {
+            return if stable.name == self.hello.name { declared.side(self, self.hello) } else { None };
+        }
         let set = self.own_replica_sets().find(|set| set.hash == stable.hash)?;
         Some(self.side(set))
     }
@@ -115,14 +140,22 @@ impl<'a> View<'a> {
             .filter(move |deployment| deployment.uid != hello && deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
     }
 
-    /// The Deployment that was made for the release under way.
+    /// The Deployment of the release under way: the one that was made for it, or the version that is released.
     pub fn canary_deployment(&self) -> Option<&'a DeploymentFacts> {
+        if let Pair::Declared(declared) = self.pair {
+            self.release()?;
+            let name = &self.snapshot.status.canary.as_ref()?.name;
+            return declared.deployments(self.snapshot).find(|deployment| deployment.name == *name);
+        }
         let name = super::canary::name(&self.hello.name, &self.release()?.revision);
         self.ours().find(|deployment| deployment.name == name)
     }
 
-    /// The canary's side before an adoption: the newest ReplicaSet of our Deployment.
+    /// The canary's side before an adoption: the newest ReplicaSet of our Deployment, or the version that is released.
     pub fn canary(&self) -> Option<Side<'a>> {
+        if let Pair::Declared(declared) = self.pair {
+            return declared.side(self, self.canary_deployment()?);
+        }
         let owner = self.canary_deployment()?.uid.as_str();
         let sets = self.snapshot.replica_sets.iter().map(Arc::as_ref);
         let set = sets.filter(|set| set.owner.as_deref() == Some(owner) && !set.deleting).max_by_key(|set| set.created_at)?;
@@ -131,7 +164,7 @@ impl<'a> View<'a> {
 
     /// The canary's side once its ReplicaSet belongs to the user's Deployment, or the one that a roll made there.
     pub fn successor(&self) -> Option<Side<'a>> {
-        let release = self.release()?;
+        let release = self.release().filter(|_| matches!(self.pair, Pair::Managed { .. }))?;
         let live = self.snapshot.status.stable.as_ref().map(|stable| stable.hash.as_str());
         let sets =
             self.own_replica_sets().filter(|set| set.revision == release.revision && Some(set.hash.as_str()) != live && !set.deleting);
@@ -157,16 +190,17 @@ impl<'a> View<'a> {
 
     /// Whether every Service that exists has this pin.
     pub fn all_pinned(&self, pin: &Pin) -> bool {
-        self.services().iter().all(|service| Pin::of(&service.selector) == *pin)
+        self.services().iter().all(|service| self.pin(service) == *pin)
     }
 
     /// Pods, of either side, that a selector with this pin would give to clients of a Service.
     pub fn selected(&self, service: &ServiceFacts, pin: &Pin) -> Vec<&'a PodFacts> {
-        let selector = pin.apply(&service.selector);
+        let selector = self.keys().apply(pin, &service.selector);
         self.matching(&selector)
     }
 
-    fn matching(&self, selector: &Labels) -> Vec<&'a PodFacts> {
+    /// Pods that a selector would give to clients.
+    pub fn matching(&self, selector: &Labels) -> Vec<&'a PodFacts> {
         self.snapshot.pods.iter().map(Arc::as_ref).filter(|pod| pod.serves() && super::snapshot::subset(selector, &pod.labels)).collect()
     }
 
@@ -181,10 +215,10 @@ impl<'a> View<'a> {
         self.services().into_iter().filter(|service| !self.endpoints_follow(service)).map(|service| service.name.clone()).collect()
     }
 
-    /// Pods that carry the rotation label, of any side of this Rollout's Deployment.
+    /// Pods that carry the rotation label, of any side of this pair.
     pub fn in_rotation(&self) -> impl Iterator<Item = &'a PodFacts> + use<'a> {
-        let selector = &self.hello.selector;
-        self.snapshot.pods.iter().map(Arc::as_ref).filter(move |pod| pod.labels.contains_key(ROTATION) && selector.matches(&pod.labels))
+        let view = *self;
+        self.snapshot.pods.iter().map(Arc::as_ref).filter(move |pod| pod.labels.contains_key(ROTATION) && view.is_of_pair(pod))
     }
 }
 

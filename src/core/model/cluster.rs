@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{GRACE, Model};
+use super::{GRACE, Model, labels_of};
 use crate::core::snapshot::{DeploymentFacts, DeploymentStatusFacts, PodFacts, ReplicaSetFacts, subset};
 
 impl Model {
@@ -111,12 +111,15 @@ impl Model {
     }
 
     fn pod_of(&mut self, set: &ReplicaSetFacts) -> PodFacts {
+        let owner = self.deployments.iter().find(|deployment| set.owner.as_ref() == Some(&deployment.uid)).expect("its Deployment");
+        let mut labels = labels_of(&owner.template);
+        labels.insert("pod-template-hash".to_owned(), set.hash.clone());
         let uid = self.next_version();
         PodFacts {
             name: format!("{}-{uid}", set.name),
             resource_version: uid.clone(),
             uid: uid.clone(),
-            labels: [("app".to_owned(), "hello".to_owned()), ("pod-template-hash".to_owned(), set.hash.clone())].into(),
+            labels,
             owner: Some(set.uid.clone()),
             deleting_since: None,
             finished: false,

@@ -1,0 +1,167 @@
+//! What is wrong with a declared pair: whether its versions can be told apart, and can take each other's place behind the Services.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::Value;
+
+use crate::api::policy::{Idle, PolicySpec};
+
+use super::{pair::Declared, snapshot::DeploymentFacts, validate::Refusal, view::View, why::Names};
+
+/// Why versions are not a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadPair {
+    /// The template of a version does not have the label.
+    NoVersionLabel { deployment: String, label: String },
+    /// Two versions have the same value of it.
+    SameVersion { deployments: [String; 2], label: String, value: String },
+    /// Two Deployments select the same pods.
+    SameSelector { deployments: [String; 2] },
+    /// A port that is not the same on both.
+    PortsDiffer { deployments: [String; 2], ports: [String; 2] },
+    /// The Services name different versions, so that none is the live one.
+    ServicesDisagree { versions: Vec<String>, label: String },
+    /// A Service has clients on pods that are of none of the versions.
+    UnknownVersion { service: String, label: String, value: String, known: Vec<String> },
+    /// `idle: ScaleToZero` where nothing keeps a Service from being taken back to 0 pods.
+    IdleUnguarded { label: String },
+}
+
+impl BadPair {
+    /// The reason of condition `Accepted`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoVersionLabel { .. } => "NoVersionLabel",
+            Self::SameVersion { .. } => "SameVersion",
+            Self::SameSelector { .. } => "SameSelector",
+            Self::PortsDiffer { .. } => "PortsDiffer",
+            Self::ServicesDisagree { .. } => "ServicesDisagree",
+            Self::UnknownVersion { .. } => "UnknownVersion",
+            Self::IdleUnguarded { .. } => "IdleUnguarded",
+        }
+    }
+}
+
+impl fmt::Display for BadPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVersionLabel { deployment, label } => write!(
+                f,
+                "the template of Deployment {deployment} (workload.versions) has no label {label} (workload.versionLabel), so its pods cannot be told from the others'; add it to spec.template.metadata.labels"
+            ),
+            Self::SameVersion { deployments: [one, other], label, value } => write!(
+                f,
+                "the pods of Deployments {one} and {other} (workload.versions) both have {label}={value} (workload.versionLabel); give each version a value of its own"
+            ),
+            Self::SameSelector { deployments: [one, other] } => write!(
+                f,
+                "Deployments {one} and {other} (workload.versions) have the same spec.selector, so that each counts the other's pods as its own; make one of them anew, with the version label in its selector"
+            ),
+            Self::PortsDiffer { deployments: [one, other], ports: [found, instead] } => write!(
+                f,
+                "the pods of Deployment {one} have {found}, but those of Deployment {other} have {instead}, so a Service cannot serve both; make the container ports of workload.versions the same"
+            ),
+            Self::ServicesDisagree { versions, label } => write!(
+                f,
+                "the Services (services) select {} by their label {label}, so it cannot be told which version is live; let all of them select the same one",
+                Names("Deployment", versions)
+            ),
+            Self::UnknownVersion { service, label, value, known } => write!(
+                f,
+                "Service {service} (services) selects {label}={value} and has clients there, but the versions (workload.versions) are {}; correct the selector, or list the Deployment of that version",
+                known.join(", ")
+            ),
+            Self::IdleUnguarded { label } => write!(
+                f,
+                "idle is ScaleToZero, but no admission policy holds the key {label} of the Services' selectors: whoever applies a Service as it was would take its clients to 0 pods; install the policies, or set idle: Keep"
+            ),
+        }
+    }
+}
+
+/// The first thing that is wrong with the versions, those of them that exist. The one that is to be live must.
+pub fn refusal(view: &View<'_>, declared: Declared<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
+    let Some(wanted) = view.wanted() else { return Some(Refusal::VersionNotFound { deployment: declared.wanted.to_owned() }) };
+    let versions: Vec<&DeploymentFacts> = declared.deployments(view.snapshot).collect();
+    let label = declared.label.to_owned();
+    let unlabelled = versions.iter().find(|version| declared.value(version).is_none());
+    unlabelled
+        .map(|version| BadPair::NoVersionLabel { deployment: version.name.clone(), label: label.clone() })
+        .or_else(|| alike(declared, &versions))
+        .or_else(|| ports_differ(view.hello, wanted))
+        .or_else(|| undecided(view, declared))
+        .or_else(|| {
+            let empties = policy.is_some_and(|policy| policy.idle == Idle::ScaleToZero);
+            (empties && view.snapshot.guarded == Some(false)).then_some(BadPair::IdleUnguarded { label })
+        })
+        .map(Refusal::BadPair)
+}
+
+fn alike(declared: Declared<'_>, versions: &[&DeploymentFacts]) -> Option<BadPair> {
+    let pairs = versions.iter().enumerate().flat_map(|(i, one)| versions[i + 1..].iter().map(move |other| (*one, *other)));
+    pairs.into_iter().find_map(|(one, other)| {
+        let deployments = [one.name.clone(), other.name.clone()];
+        let value = declared.value(one)?;
+        if declared.value(other) == Some(value) {
+            return Some(BadPair::SameVersion { deployments, label: declared.label.to_owned(), value: value.to_owned() });
+        }
+        (one.selector == other.selector).then_some(BadPair::SameSelector { deployments })
+    })
+}
+
+/// A port name that means another number on the other version, or no number in common at all. A port that only one of them has is its own
+/// affair: a new version may bring one.
+fn ports_differ(one: &DeploymentFacts, other: &DeploymentFacts) -> Option<BadPair> {
+    let (ports, others) = (ports(one), ports(other));
+    let differ = |found: String, instead: String| {
+        Some(BadPair::PortsDiffer { deployments: [one.name.clone(), other.name.clone()], ports: [found, instead] })
+    };
+    let named = ports.iter().filter(|(name, _)| !name.is_empty());
+    let moved = named.filter_map(|(name, numbers)| Some((name, numbers, others.get(name)?))).find(|(_, numbers, instead)| numbers != instead);
+    if let Some((name, numbers, instead)) = moved {
+        return differ(format!("port {name} {}", list(numbers)), format!("port {name} {}", list(instead)));
+    }
+    let all = |ports: &BTreeMap<&str, Vec<i64>>| ports.values().flatten().copied().collect::<Vec<_>>();
+    let (numbers, instead) = (all(&ports), all(&others));
+    let apart = !numbers.is_empty() && !instead.is_empty() && numbers.iter().all(|number| !instead.contains(number));
+    if apart { differ(format!("port {}", list(&numbers)), format!("port {}", list(&instead))) } else { None }
+}
+
+fn list(numbers: &[i64]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Container ports by name; those without a name under the empty one.
+fn ports(deployment: &DeploymentFacts) -> BTreeMap<&str, Vec<i64>> {
+    let containers = deployment.template.pointer("/spec/containers").and_then(Value::as_array);
+    let ports = containers.into_iter().flatten().flat_map(|container| container["ports"].as_array().into_iter().flatten());
+    let mut found: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for port in ports {
+        found.entry(port["name"].as_str().unwrap_or_default()).or_default().extend(port["containerPort"].as_i64());
+    }
+    found.values_mut().for_each(|numbers| numbers.sort_unstable());
+    found
+}
+
+/// Before a live version is on record: Services from which it cannot be told which one that is.
+fn undecided(view: &View<'_>, declared: Declared<'_>) -> Option<BadPair> {
+    if view.live().is_some() {
+        return None;
+    }
+    let named: Vec<String> = declared.named(view.snapshot).map(str::to_owned).collect();
+    if named.len() > 1 {
+        return Some(BadPair::ServicesDisagree { versions: named, label: declared.label.to_owned() });
+    }
+    let known: Vec<String> =
+        declared.deployments(view.snapshot).filter_map(|version| declared.value(version)).map(|value| format!("{}={value}", declared.label)).collect();
+    view.services().into_iter().find_map(|service| {
+        let value = service.selector.get(declared.label)?;
+        let stranger = !known.contains(&format!("{}={value}", declared.label)) && !view.matching(&service.selector).is_empty();
+        stranger.then(|| BadPair::UnknownVersion {
+            service: service.name.clone(),
+            label: declared.label.to_owned(),
+            value: value.clone(),
+            known: known.clone(),
+        })
+    })
+}

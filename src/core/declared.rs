@@ -1,0 +1,197 @@
+//! What is a declared pair's own: the versions are the user's, a release begins when `live` names another one, and ends with the roles
+//! swapped. No Deployment is made, paused or rolled, no template is written.
+
+use crate::api::{
+    policy::Idle,
+    status::{Outcome, Phase, Release, Version},
+};
+
+use super::{
+    action::{Action, Reason, Rotation},
+    draft::{Draft, Progress},
+    pair::Declared,
+    request,
+    request::Command,
+    rest::begin,
+    rollback,
+    service_split::Pin,
+    snapshot::ServiceFacts,
+    traffic,
+    validate,
+    view::{Side, View, count},
+    why::Why,
+};
+
+/// Decides while no release is under way.
+pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+    let policy = view.snapshot.policy.as_deref();
+    draft.refusal = validate::refusal(view, policy);
+    let command = request::take(view, draft);
+    let Some(live) = view.live() else { return find_live(view, draft, declared) };
+    draft.status.stable = Some(live.version());
+    if !view.snapshot.rollout.has_finalizer {
+        draft.act(Action::AddFinalizer);
+        return draft.wait(Why::Recording);
+    }
+    // A refused Rollout writes nothing but its status; what a release has left is put right all the same.
+    if draft.refusal.is_none() || view.all_pinned(&Pin::Rotation) {
+        if pin_live(view, draft, &live) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        probe_guard(view, draft);
+    }
+    let Some(wanted) = view.wanted().filter(|wanted| wanted.uid != view.hello.uid) else {
+        draft.status.canary = None;
+        draft.enter(Phase::Healthy);
+        let refusal = draft.refusal.clone();
+        return draft.wait(refusal.map_or_else(|| Why::Serving { revision: live.replica_set.revision.clone() }, Why::Refused));
+    };
+    if command == Some(Command::Retry) {
+        draft.status.rejected.retain(|rejected| rejected.revision != wanted.revision);
+    }
+    if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == wanted.revision).cloned() {
+        draft.enter(Phase::RolledBack);
+        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+    }
+    if let Some(refusal) = draft.refusal.clone() {
+        draft.enter(Phase::Healthy);
+        return draft.wait(Why::Refused(refusal));
+    }
+    let Some(policy) = policy else { return draft.wait(Why::Recording) };
+    let name = wanted.name.clone();
+    begin(view, draft, policy, wanted);
+    draft.status.canary.get_or_insert_default().name.clone_from(&name);
+    draft.wait(Why::Beginning { canary: name })
+}
+
+/// No live version is on record, or its Deployment is gone: the one that the Services name, or else the one that is to be live, is awaited
+/// complete and recorded. A Service that names it already is not written.
+fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+    draft.status.stable = None;
+    draft.status.canary = None;
+    draft.enter(Phase::Pending);
+    if let Some(refusal) = draft.refusal.clone() {
+        return draft.wait(Why::Refused(refusal));
+    }
+    let deployment = view.hello.name.clone();
+    match declared.side(view, view.hello).filter(|_| view.hello.is_complete()) {
+        Some(live) => {
+            draft.status.stable = Some(live.version());
+            draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
+            draft.enter(Phase::Healthy);
+            draft.wake(view.now);
+            draft.wait(Why::Serving { revision: live.replica_set.revision.clone() })
+        }
+        None if view.hello.status.progressing_reason == "ProgressDeadlineExceeded" => draft.wait(Why::NativeRolloutStuck { deployment }),
+        None => draft.wait(Why::NativeRollout { deployment }),
+    }
+}
+
+/// Pins the Services to the live version, each as soon as that leaves it with no fewer ready pods than it has, or than the version is to
+/// have; then takes the rotation label off.
+fn pin_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
+    let target = live.pin();
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
+    if !away.is_empty() {
+        let services = away.iter().map(|service| service.name.clone()).collect();
+        let enough = |service: &ServiceFacts| live.replicas.max(1).min(count(view.matching(&service.selector).iter()));
+        let ready = away.into_iter().filter(|service| count(view.selected(service, &target).iter()) >= enough(service)).collect::<Vec<_>>();
+        if !ready.is_empty() && traffic::read_pods_first(view, draft) == Progress::Waiting {
+            return Progress::Waiting;
+        }
+        traffic::move_services(view, draft, ready, &target);
+        return draft.wait(Why::Pinning { services });
+    }
+    take_labels_off(view, draft);
+    Progress::Done
+}
+
+fn take_labels_off(view: &View<'_>, draft: &mut Draft) {
+    let labelled = view.in_rotation().filter(|pod| !pod.deleting());
+    draft.actions.extend(labelled.map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+}
+
+/// Before the other version is scaled up: every Service gives its clients to the live one alone, and all is as it should be for a release.
+pub fn hold_live(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
+    if pin_live(view, draft, live) == Progress::Waiting {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return Progress::Waiting;
+    }
+    let services = view.unconfirmed();
+    if !services.is_empty() {
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Pinning { services });
+    }
+    // Looked at again: what was right when the release began may have changed.
+    if let Some(refusal) = validate::refusal(view, Some(&release.policy)) {
+        draft.refusal = Some(refusal.clone());
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return draft.wait(Why::Refused(refusal));
+    }
+    Progress::Done
+}
+
+/// Whether the admission policies hold the Services' version key is found out where it is not known.
+fn probe_guard(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let services = view.services();
+    let Some(service) = services.first().filter(|_| view.snapshot.guarded.is_none()) else { return Progress::Done };
+    draft.act(Action::ProbePin { service: service.name.clone(), side_key: view.keys().side.to_owned() });
+    Progress::Waiting
+}
+
+/// The end of a release: the previous version to 0 where the policy says so, then the roles are swapped. The Services are not written: they
+/// are pinned to what is the live version from now on.
+pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
+    let previous = view.hello;
+    if release.policy.idle == Idle::ScaleToZero && previous.replicas > 0 && !view.snapshot.rollout.deleting {
+        // What is decided here cannot be taken back, so that it is on record first that the release is past its end.
+        if view.snapshot.status.phase != Some(Phase::Promoting) {
+            draft.wake(view.now);
+            return draft.wait(Why::Swapping { previous: previous.name.clone() });
+        }
+        if probe_guard(view, draft) == Progress::Waiting {
+            return draft.wait(Why::Swapping { previous: previous.name.clone() });
+        }
+        if view.snapshot.guarded == Some(true) {
+            draft.act(Action::ScaleToZero { deployment: previous.object() });
+            return draft.wait(Why::Swapping { previous: previous.name.clone() });
+        }
+        let note = "no admission policy holds the Services to the new version, and whoever applies them as they were would take clients to 0 pods";
+        draft.notice(Reason::KeptRunning, format!("Deployment {} keeps its pods in spite of idle: ScaleToZero: {note}", previous.name));
+    }
+    rollback::record(draft, release, Outcome::Promoted, "", view);
+    let version = canary.version();
+    draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
+    draft.status.stable = Some(version);
+    draft.status.canary = None;
+    draft.status.rejected.clear();
+    draft.enter(Phase::Healthy);
+    draft.wake(view.now);
+    draft.wait(Why::Serving { revision: release.revision.clone() })
+}
+
+/// The live version's Deployment is gone in the middle of a release, and nothing is left to go back to: the release ends, and what is to be
+/// live is found out again.
+pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+    let gone = draft.status.stable.take().map_or_else(Version::default, |stable| stable).name;
+    rollback::record(draft, release, Outcome::Unguarded, &format!("Deployment {gone}, the live version, is gone"), view);
+    draft.status.canary = None;
+    draft.enter(Phase::Pending);
+    draft.wake(view.now);
+    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+}
+
+/// The Rollout is being deleted and no release is under way: the version key stays where it is in the selectors, because without it clients
+/// would meet both versions; the rotation label goes.
+pub fn let_go(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
+    if let Some(live) = view.live()
+        && !in_rotation.is_empty()
+    {
+        traffic::move_services(view, draft, in_rotation, &live.pin());
+        return draft.wait(Why::Deleting);
+    }
+    take_labels_off(view, draft);
+    draft.act(Action::RemoveFinalizer);
+    draft.wait(Why::Deleting)
+}

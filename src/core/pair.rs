@@ -1,0 +1,198 @@
+//! The two kinds of pair, and where they differ: how the sides are told apart, where the version to be released is found, and what a
+//! Service's selector is at rest. Everything else - steps, gates, splits, the way back - is the same for both.
+
+use serde_json::Value;
+
+use crate::api::{
+    policy::PolicySpec,
+    rollout::{DEFAULT_VERSION_LABEL, Workload},
+};
+
+use super::{
+    canary,
+    service_split::{Keys, MANAGED, Pin, Split, by_rotation},
+    snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot, subset},
+    validate::Refusal,
+    view::{Side, View},
+};
+
+/// Whose the two sides are.
+#[derive(Clone, Copy, Debug)]
+pub enum Pair<'a> {
+    /// The user's Deployment, and the canary that Stepgate makes beside it.
+    Managed { deployment: &'a str },
+    /// Deployments of the user's own.
+    Declared(Declared<'a>),
+}
+
+/// Deployments of the user's own, told apart by a label of their pods.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<'a> {
+    pub versions: &'a [String],
+    /// The one that is to be live.
+    pub wanted: &'a str,
+    /// The pod label that tells them apart.
+    pub label: &'a str,
+}
+
+impl<'a> Pair<'a> {
+    /// The pair that a Rollout speaks of.
+    pub fn of(workload: &'a Workload) -> Self {
+        let Workload { deployment, versions, live, version_label, allow_overlap: _ } = workload;
+        match live {
+            Some(wanted) => {
+                Self::Declared(Declared { versions, wanted, label: version_label.as_deref().unwrap_or(DEFAULT_VERSION_LABEL) })
+            }
+            None => Self::Managed { deployment: deployment.as_deref().unwrap_or_default() },
+        }
+    }
+
+    /// The selector keys that are Stepgate's.
+    pub fn keys(self) -> Keys<'a> {
+        match self {
+            Self::Managed { .. } => MANAGED,
+            Self::Declared(Declared { label, .. }) => Keys { side: label },
+        }
+    }
+
+    /// Name of the Deployment of the live side. For a declared pair: the one on record while it exists, else the one that the Services
+    /// name, else the one that is to be live.
+    pub fn live_name(self, snapshot: &'a Snapshot) -> &'a str {
+        match self {
+            Self::Managed { deployment } => deployment,
+            Self::Declared(declared) => {
+                let on_record = snapshot.status.stable.as_ref().map(|stable| stable.name.as_str());
+                let exists = |name: &&str| declared.deployments(snapshot).any(|deployment| deployment.name == **name);
+                on_record.filter(exists).or_else(|| declared.named(snapshot).next()).unwrap_or(declared.wanted)
+            }
+        }
+    }
+
+    /// That the Deployment of that name does not exist.
+    pub fn not_found(self, deployment: &str) -> Refusal {
+        let deployment = deployment.to_owned();
+        match self {
+            Self::Managed { .. } => Refusal::DeploymentNotFound { deployment },
+            Self::Declared(_) => Refusal::VersionNotFound { deployment },
+        }
+    }
+}
+
+impl<'a> Declared<'a> {
+    /// Those of the versions that exist, in the order of the Rollout.
+    pub fn deployments(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
+        self.versions.iter().filter_map(|name| snapshot.deployments.iter().find(|deployment| deployment.name == *name)).map(AsRef::as_ref)
+    }
+
+    /// The value of the version label on a version's pods, from its template.
+    pub fn value(self, deployment: &'a DeploymentFacts) -> Option<&'a str> {
+        deployment.template.pointer("/metadata/labels")?.get(self.label).and_then(Value::as_str)
+    }
+
+    /// The versions that the selectors of the Services name, each once.
+    pub fn named(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> + use<'a> {
+        let names = &snapshot.rollout.spec.services;
+        let services = snapshot.services.iter().filter(|service| names.contains(&service.name) && !service.deleting);
+        let values: Vec<&str> = services.filter_map(|service| service.selector.get(self.label).map(String::as_str)).collect();
+        self.deployments(snapshot)
+            .filter(move |deployment| self.value(deployment).is_some_and(|value| values.contains(&value)))
+            .map(|deployment| deployment.name.as_str())
+    }
+
+    /// A version as a side: all pods of the Deployment, also those of a roll-out of its own that is not complete.
+    pub fn side(self, view: &View<'a>, deployment: &'a DeploymentFacts) -> Option<Side<'a>> {
+        let value = self.value(deployment)?;
+        let own = || view.replica_sets_of(deployment);
+        let replica_set = own().filter(|set| !set.deleting).max_by_key(|set| (set.revision == deployment.revision, set.created_at))?;
+        let pods = view.pods_where(|pod| own().any(|set| pod.owner.as_deref() == Some(&set.uid)));
+        Some(Side { deployment: Some(&deployment.name), replica_set, replicas: deployment.replicas, value, pods })
+    }
+}
+
+impl<'a> View<'a> {
+    /// The selector keys that are Stepgate's.
+    pub fn keys(&self) -> Keys<'a> {
+        self.pair.keys()
+    }
+
+    /// The pin that is found in a Service's selector.
+    pub fn pin(&self, service: &ServiceFacts) -> Pin {
+        self.keys().pin(&service.selector)
+    }
+
+    /// What the Services are at rest: as their owner wrote them, or, for a declared pair, pinned to the live version.
+    pub fn rest_pin(&self) -> Pin {
+        match (self.pair, self.live()) {
+            (Pair::Declared(_), Some(live)) => live.pin(),
+            _ => Pin::Open,
+        }
+    }
+
+    /// The pin to the live side that is on record.
+    pub fn live_pin(&self) -> Option<Pin> {
+        let stable = self.snapshot.status.stable.as_ref()?;
+        match self.pair {
+            Pair::Managed { .. } => Some(Pin::Side(stable.hash.clone())),
+            Pair::Declared(_) => self.live().map(|live| live.pin()),
+        }
+    }
+
+    /// The Deployment whose template is to be live: the user's own, or the version that `live` names. None if it does not exist.
+    pub fn wanted(&self) -> Option<&'a DeploymentFacts> {
+        match self.pair {
+            Pair::Managed { .. } => Some(self.hello),
+            Pair::Declared(declared) => self.snapshot.deployments.iter().map(AsRef::as_ref).find(|known| known.name == declared.wanted),
+        }
+    }
+
+    /// Whether a revision is what its owner wants to be live.
+    pub fn is_wanted(&self, revision: &str) -> bool {
+        self.wanted().is_some_and(|wanted| wanted.revision == revision)
+    }
+
+    /// Whether a pod, by its labels, is of this pair.
+    pub fn is_of_pair(&self, pod: &PodFacts) -> bool {
+        match self.pair {
+            Pair::Managed { .. } => self.hello.selector.matches(&pod.labels),
+            Pair::Declared(declared) => declared.deployments(self.snapshot).any(|version| version.selector.matches(&pod.labels)),
+        }
+    }
+
+    /// How the Services give a weight. Counts of a declared pair are only ever raised, and only the two sides may be behind the owner's
+    /// selector: where that is not so the rotation label is used instead.
+    pub fn split(&self, policy: &PolicySpec, weight: u8) -> Split {
+        let size = self.full_size();
+        match canary::split(policy, weight, size) {
+            Split::Counts { canary } if !self.counts_give(canary) => {
+                let (canary, stable) = by_rotation(weight, size);
+                Split::Rotation { canary, stable }
+            }
+            split => split,
+        }
+    }
+
+    fn counts_give(&self, canary: i32) -> bool {
+        match self.pair {
+            Pair::Managed { .. } => true,
+            Pair::Declared(_) => {
+                self.hello.replicas == self.full_size()
+                    && self.canary_deployment().is_none_or(|deployment| deployment.replicas <= canary)
+                    && self.shared_pin() == Pin::Open
+            }
+        }
+    }
+
+    /// The pin with which both sides serve and nobody else does.
+    pub fn shared_pin(&self) -> Pin {
+        if matches!(self.pair, Pair::Managed { .. }) {
+            return Pin::Open;
+        }
+        let both: Vec<&str> = [self.live(), self.canary()].iter().flatten().flat_map(|side| &side.pods).map(|pod| pod.uid.as_str()).collect();
+        let strangers = |service: &ServiceFacts| {
+            let selector = self.keys().owners(&service.selector);
+            let alive = self.snapshot.pods.iter().filter(|pod| !pod.deleting() && !pod.finished);
+            alive.filter(|pod| subset(&selector, &pod.labels)).any(|pod| !both.contains(&pod.uid.as_str()))
+        };
+        if self.services().into_iter().any(strangers) { Pin::Rotation } else { Pin::Open }
+    }
+}
