@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::status::Phase;
 
-use super::{draft::Draft, snapshot::Snapshot, why::Why};
+use super::{draft::Draft, pair::Pair, snapshot::Snapshot, why::Why};
 
 /// Sets all conditions from the draft; a condition keeps its time as long as its status does not change.
 pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
@@ -26,10 +26,15 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     };
     one(draft, "Accepted", refusal.is_none(), accepted_reason, &message, snapshot, now);
     if let Some(guarded) = snapshot.guarded {
-        let (reason, message) = if guarded {
-            ("AdmissionPolicies", "admission policies hold the Deployment and the Services during a release")
-        } else {
-            ("WatchOnly", "no admission policy acts on the Deployment; a new template is caught as soon as it is seen")
+        let (reason, message) = match (guarded, Pair::of(&snapshot.rollout.spec.workload)) {
+            (true, Pair::Managed { .. }) => ("AdmissionPolicies", "admission policies hold the Deployment and the Services during a release"),
+            (true, Pair::Declared(_)) => ("AdmissionPolicies", "an admission policy holds the version key of the Services' selectors"),
+            (false, Pair::Managed { .. }) => {
+                ("WatchOnly", "no admission policy acts on the Deployment; a new template is caught as soon as it is seen")
+            }
+            (false, Pair::Declared(_)) => {
+                ("WatchOnly", "no admission policy holds the Services' selectors; what is overwritten is put right as soon as it is seen")
+            }
         };
         one(draft, "Guarded", guarded, reason, message, snapshot, now);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{PIN, WHOLE, World, service, with};
+use crate::world::{PIN, WHOLE, World, rollout, service, with};
 
 const UNPIN: &str = r#"{"spec": {"selector": {"pod-template-hash": null}}}"#;
 
@@ -61,6 +61,32 @@ fn the_rotation_label_is_held_like_the_hash() {
     world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", r#"{"spec": {"selector": {"stepgate.dev/rotation": "in"}}}"#]);
     world.user.feed(WHOLE[2].1, &service("hello").to_string());
     assert_eq!(world.selector(), json!({ "app": "hello", "stepgate.dev/rotation": "in" }));
+}
+
+#[test]
+fn the_version_key_of_a_declared_pair_is_held_at_rest_too() {
+    let Some(world) = World::at_rest("pin-versions") else { return };
+    let live = json!({ "app": "hello", "version": "blue" });
+    world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", r#"{"spec": {"selector": {"version": "blue"}}}"#]);
+    // Of a Rollout of one Deployment this key is its owner's.
+    assert_eq!(merge(&world, &json!({ "version": "green" }))["version"], "green");
+    merge(&world, &json!({ "version": "blue" }));
+    world.user.run(&["delete", "rollout", "hello"]);
+    let declared = with(rollout("hello", "hello", &["hello"]), "/spec/workload", json!({ "versions": ["blue", "green"], "live": "blue" }));
+    world.user.feed(&["apply", "-f", "-"], &declared.to_string());
+    world.set_status(&json!({ "phase": "Healthy", "stable": { "revision": "1111111111", "name": "blue" } }));
+    let green = with(service("hello"), "/spec/selector/version", "green");
+    for (way, args) in WHOLE {
+        for manifest in [service("hello"), green.clone()] {
+            world.user.feed(args, &manifest.to_string());
+            assert_eq!(world.selector(), live, "by {way}");
+        }
+    }
+    let dry = ["patch", "service", "hello", "--dry-run=server", "-o", "json", "--type=merge", "-p", r#"{"spec": {"selector": {"version": "dry"}}}"#];
+    let answer: Value = serde_json::from_str(&world.stepgate.run(&dry).out).unwrap();
+    assert_eq!(answer["spec"]["selector"], live, "by this the controller finds out that the policy is in effect");
+    world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", r#"{"spec": {"selector": {"version": "green"}}}"#]);
+    assert_eq!(world.selector()["version"], "green");
 }
 
 #[test]

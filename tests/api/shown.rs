@@ -51,7 +51,7 @@ fn kubectl_explains_every_field_of_a_rollout() {
     apply_kinds(&kubectl);
     let workload = kubectl.run(&["explain", "rollout.spec.workload"]).out;
     for part in
-        ["What is released.", "deployment", "-required-", "Name of the Deployment to release.", "allowOverlap", "strategy", "ReadWriteOnce"]
+        ["What is released.", "deployment", "versions", "live", "Name of the Deployment to release.", "allowOverlap", "strategy", "ReadWriteOnce"]
     {
         assert!(workload.contains(part), "{part:?} is not in {workload}");
     }

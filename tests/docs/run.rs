@@ -208,6 +208,7 @@ macro_rules! pages {
 pages! {
     autoscalers: "autoscalers.md", AtRest;
     cli: "cli.md", AtRest;
+    declared_pairs: "declared-pairs.md", Files;
     first_release: "first-release.md", Files;
     gates: "gates.md", AtRest;
     gitops: "gitops.md", AtRest;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use stepgate::{
     api::{Span, rollout::PolicyKind},
     core::{
+        bad_pair::BadPair,
         validate::{Mismatch, Refusal, Reserved, Unsuitable},
         why::{AdoptionStage, AdoptionWait, RollStage, Why},
     },
@@ -70,6 +71,7 @@ pub fn whys() -> Vec<Why> {
         Why::PausedBySpec { weight: 25 },
         Why::Sheltering { ready: 3, needed: 4 },
         Why::Baking { until: time() },
+        Why::Swapping { previous: "hello-blue".into() },
         Why::TakingBack { reason: reason() },
         Why::BothSidesBad { reason: reason() },
         Why::RemovingCanary { reason: reason() },
@@ -94,8 +96,19 @@ pub fn refusals() -> Vec<Refusal> {
         Unsuitable::LocalTraffic { field: "internalTrafficPolicy" },
         Unsuitable::ReservedKey { found: "pod-template-hash=5d4f8c7b9d".into() },
     ];
+    let (label, both) = (|| "version".to_owned(), || ["hello-blue".to_owned(), "hello-green".to_owned()]);
+    let bad_pairs = [
+        BadPair::NoVersionLabel { deployment: "hello-green".into(), label: label() },
+        BadPair::SameVersion { deployments: both(), label: label(), value: "blue".into() },
+        BadPair::SameSelector { deployments: both() },
+        BadPair::PortsDiffer { deployments: both(), ports: ["port http 8080".into(), "port http 9090".into()] },
+        BadPair::ServicesDisagree { versions: both().to_vec(), label: label() },
+        BadPair::UnknownVersion { service: hello(), label: label(), value: "grey".into(), known: names(&["version=blue", "version=green"]) },
+        BadPair::IdleUnguarded { label: label() },
+    ];
     let mut all = vec![
         Refusal::DeploymentNotFound { deployment: hello() },
+        Refusal::VersionNotFound { deployment: "hello-green".into() },
         Refusal::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name: "careful".into() },
         Refusal::PolicyNotFound { kind: PolicyKind::ClusterRolloutPolicy, name: "careful".into() },
         Refusal::RivalRollout { rollout: "older".into(), object: "Deployment hello".into() },
@@ -120,6 +133,7 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::ReadinessGates { deployment: hello(), condition: "target-health.example/hello".into() },
         Refusal::NameTaken { name: "hello-3f9c1a".into() },
     ];
+    all.extend(bad_pairs.map(Refusal::BadPair));
     all.extend(unsuitable.map(|problem| Refusal::ServiceUnsuitable { service: hello(), problem }));
     all
 }
@@ -179,7 +193,8 @@ fn place(why: &Why) -> usize {
             RollStage::Draining => 44,
             RollStage::RemovingCanary => 45,
         },
-        Why::Refused(refusal) => 46 + place_of_refusal(refusal),
+        Why::Swapping { .. } => 46,
+        Why::Refused(refusal) => 47 + place_of_refusal(refusal),
     }
 }
 
@@ -209,11 +224,21 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
             Unsuitable::LocalTraffic { .. } => 19,
             Unsuitable::ReservedKey { .. } => 20,
         },
+        Refusal::VersionNotFound { .. } => 21,
+        Refusal::BadPair(bad) => match bad {
+            BadPair::NoVersionLabel { .. } => 22,
+            BadPair::SameVersion { .. } => 23,
+            BadPair::SameSelector { .. } => 24,
+            BadPair::PortsDiffer { .. } => 25,
+            BadPair::ServicesDisagree { .. } => 26,
+            BadPair::UnknownVersion { .. } => 27,
+            BadPair::IdleUnguarded { .. } => 28,
+        },
     }
 }
 
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..67).collect());
+    assert_eq!(found, (0..76).collect());
 }
