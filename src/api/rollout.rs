@@ -115,7 +115,10 @@ pub struct Workload {
     /// The pod label that tells the versions apart: every one of them has it in its template, each with another value. Stepgate keeps
     /// this key in the selectors of the Services, at rest too. Default: `version`. Cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     #[x_kube(validation = Rule::new("self != 'pod-template-hash' && !self.startsWith('stepgate.dev/')")
         .message("workload.versionLabel: a label of your own, such as version or track"))]
     pub version_label: Option<String>,

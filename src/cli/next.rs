@@ -52,10 +52,7 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
             vec![own("retry NAME", "release it again from the first step"), own("abort NAME", "remove the canary")]
         }
         Some(Phase::RollingBack) => vec![own("wait NAME --for=rolled-back", "wait until it is over")],
-        Some(Phase::RolledBack) => vec![
-            release("release a better version"),
-            own("retry NAME", "release it again, once its cause is gone"),
-        ],
+        Some(Phase::RolledBack) => vec![release("release a better version"), own("retry NAME", "release it again, once its cause is gone")],
     }
 }
 

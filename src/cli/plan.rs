@@ -293,7 +293,10 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Subject> {
     let spec: RolloutSpec = spec(&rollout.object)?;
     let Some(deployment) = spec.workload.deployment else {
-        bail!("Rollout {} moves clients between Deployments of yours (workload.versions); plan knows Rollouts of one Deployment only", rollout.name());
+        bail!(
+            "Rollout {} moves clients between Deployments of yours (workload.versions); plan knows Rollouts of one Deployment only",
+            rollout.name()
+        );
     };
     let (policy_of, policy) = match (spec.policy, spec.policy_ref) {
         (Some(policy), _) => (format!("policy of Rollout {}", rollout.name()), policy),

@@ -164,11 +164,9 @@ impl Calls {
                 Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
                 Action::LabelPod { pod, .. } => self.pods().get(&pod.name).await.map(|object| Written::Pod(Box::new(object))),
                 Action::CreateCanary { name, .. } => self.deployments().get(name).await.map(|object| deployment_written(&object)),
-                Action::AddFinalizer
-                | Action::RemoveFinalizer
-                | Action::ReadPods
-                | Action::ProbeGuard { .. }
-                | Action::ProbePin { .. } => return None,
+                Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbeGuard { .. } | Action::ProbePin { .. } => {
+                    return None;
+                }
             }
             .ok()
         };
@@ -426,6 +424,9 @@ mod tests {
             pin_patch(Keys { side: "version" }, &Pin::Rotation),
             json!({"spec": {"selector": {"version": null, "stepgate.dev/rotation": "in"}}})
         );
-        assert_eq!(pin_patch(MANAGED, &Pin::Open), json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}}));
+        assert_eq!(
+            pin_patch(MANAGED, &Pin::Open),
+            json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}})
+        );
     }
 }

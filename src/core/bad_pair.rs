@@ -117,7 +117,8 @@ fn ports_differ(one: &DeploymentFacts, other: &DeploymentFacts) -> Option<BadPai
         Some(BadPair::PortsDiffer { deployments: [one.name.clone(), other.name.clone()], ports: [found, instead] })
     };
     let named = ports.iter().filter(|(name, _)| !name.is_empty());
-    let moved = named.filter_map(|(name, numbers)| Some((name, numbers, others.get(name)?))).find(|(_, numbers, instead)| numbers != instead);
+    let moved =
+        named.filter_map(|(name, numbers)| Some((name, numbers, others.get(name)?))).find(|(_, numbers, instead)| numbers != instead);
     if let Some((name, numbers, instead)) = moved {
         return differ(format!("port {name} {}", list(numbers)), format!("port {name} {}", list(instead)));
     }
@@ -152,8 +153,11 @@ fn undecided(view: &View<'_>, declared: Declared<'_>) -> Option<BadPair> {
     if named.len() > 1 {
         return Some(BadPair::ServicesDisagree { versions: named, label: declared.label.to_owned() });
     }
-    let known: Vec<String> =
-        declared.deployments(view.snapshot).filter_map(|version| declared.value(version)).map(|value| format!("{}={value}", declared.label)).collect();
+    let known: Vec<String> = declared
+        .deployments(view.snapshot)
+        .filter_map(|version| declared.value(version))
+        .map(|value| format!("{}={value}", declared.label))
+        .collect();
     view.services().into_iter().find_map(|service| {
         let value = service.selector.get(declared.label)?;
         let stranger = !known.contains(&format!("{}={value}", declared.label)) && !view.matching(&service.selector).is_empty();

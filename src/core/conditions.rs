@@ -27,7 +27,9 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     one(draft, "Accepted", refusal.is_none(), accepted_reason, &message, snapshot, now);
     if let Some(guarded) = snapshot.guarded {
         let (reason, message) = match (guarded, Pair::of(&snapshot.rollout.spec.workload)) {
-            (true, Pair::Managed { .. }) => ("AdmissionPolicies", "admission policies hold the Deployment and the Services during a release"),
+            (true, Pair::Managed { .. }) => {
+                ("AdmissionPolicies", "admission policies hold the Deployment and the Services during a release")
+            }
             (true, Pair::Declared(_)) => ("AdmissionPolicies", "an admission policy holds the version key of the Services' selectors"),
             (false, Pair::Managed { .. }) => {
                 ("WatchOnly", "no admission policy acts on the Deployment; a new template is caught as soon as it is seen")

@@ -16,8 +16,7 @@ use super::{
     rollback,
     service_split::Pin,
     snapshot::ServiceFacts,
-    traffic,
-    validate,
+    traffic, validate,
     view::{Side, View, count},
     why::Why,
 };
@@ -156,7 +155,8 @@ pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side
             draft.act(Action::ScaleToZero { deployment: previous.object() });
             return draft.wait(Why::Swapping { previous: previous.name.clone() });
         }
-        let note = "no admission policy holds the Services to the new version, and whoever applies them as they were would take clients to 0 pods";
+        let note =
+            "no admission policy holds the Services to the new version, and whoever applies them as they were would take clients to 0 pods";
         draft.notice(Reason::KeptRunning, format!("Deployment {} keeps its pods in spite of idle: ScaleToZero: {note}", previous.name));
     }
     rollback::record(draft, release, Outcome::Promoted, "", view);

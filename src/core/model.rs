@@ -23,8 +23,8 @@ use super::{
     revision::revision,
     service_split::{Keys, MANAGED, Pin},
     snapshot::{
-        DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts, Snapshot,
-        subset,
+        DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts,
+        Snapshot, subset,
     },
 };
 

@@ -40,9 +40,7 @@ impl<'a> Pair<'a> {
     pub fn of(workload: &'a Workload) -> Self {
         let Workload { deployment, versions, live, version_label, allow_overlap: _ } = workload;
         match live {
-            Some(wanted) => {
-                Self::Declared(Declared { versions, wanted, label: version_label.as_deref().unwrap_or(DEFAULT_VERSION_LABEL) })
-            }
+            Some(wanted) => Self::Declared(Declared { versions, wanted, label: version_label.as_deref().unwrap_or(DEFAULT_VERSION_LABEL) }),
             None => Self::Managed { deployment: deployment.as_deref().unwrap_or_default() },
         }
     }
@@ -150,6 +148,12 @@ impl<'a> View<'a> {
         self.wanted().is_some_and(|wanted| wanted.revision == revision)
     }
 
+    /// Whether the Deployment of the live version that is on record does not exist any more. (Without a managed one there is no view.)
+    pub fn live_is_gone(&self) -> bool {
+        let stable = self.snapshot.status.stable.as_ref();
+        matches!(self.pair, Pair::Declared(_)) && stable.is_none_or(|stable| stable.name != self.hello.name)
+    }
+
     /// Whether a pod, by its labels, is of this pair.
     pub fn is_of_pair(&self, pod: &PodFacts) -> bool {
         match self.pair {
@@ -187,7 +191,8 @@ impl<'a> View<'a> {
         if matches!(self.pair, Pair::Managed { .. }) {
             return Pin::Open;
         }
-        let both: Vec<&str> = [self.live(), self.canary()].iter().flatten().flat_map(|side| &side.pods).map(|pod| pod.uid.as_str()).collect();
+        let both: Vec<&str> =
+            [self.live(), self.canary()].iter().flatten().flat_map(|side| &side.pods).map(|pod| pod.uid.as_str()).collect();
         let strangers = |service: &ServiceFacts| {
             let selector = self.keys().owners(&service.selector);
             let alive = self.snapshot.pods.iter().filter(|pod| !pod.deleting() && !pod.finished);

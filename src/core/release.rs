@@ -25,7 +25,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if managed && view.hello.replicas == 0 && !adoption::is_past_return(view) {
         return scale_to_zero(view, draft, &release);
     }
-    if !managed && view.live().is_none() {
+    if view.live_is_gone() {
         return declared::without_live(view, draft, &release);
     }
     if adoption::is_past_return(view) && release.rollback.is_none() {

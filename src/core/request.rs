@@ -62,13 +62,11 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         return Err(format!("revision {} is under release, not {}", under_release.revision, request.revision));
     }
     match (request.action, phase) {
-        (RequestAction::Abort, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => {
-            Err(match view.pair {
-                Pair::Managed { .. } => "the Deployment has the new version already; go back with a new template (kubectl rollout undo)",
-                Pair::Declared(_) => "the new version is the live one already; go back by setting workload.live to the old one",
-            }
-            .into())
+        (RequestAction::Abort, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => Err(match view.pair {
+            Pair::Managed { .. } => "the Deployment has the new version already; go back with a new template (kubectl rollout undo)",
+            Pair::Declared(_) => "the new version is the live one already; go back by setting workload.live to the old one",
         }
+        .into()),
         (RequestAction::Abort, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
         (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
         (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),

@@ -71,8 +71,7 @@ fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, su
 /// The same template usually gives the same hash, but that is never counted on: where the two differ the new one is pinned, else the
 /// Deployment's pods are told apart by the rotation label.
 fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Progress {
-    let target =
-        if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { successor.pin() };
+    let target = if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { successor.pin() };
     if target == Pin::Rotation {
         let mut unlabelled = false;
         for pod in successor.ready().filter(|pod| !pod.labels.contains_key(ROTATION)) {

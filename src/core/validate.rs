@@ -100,7 +100,10 @@ impl fmt::Display for Refusal {
                 "Deployment {deployment} (workload.deployment) does not exist in this namespace; create it, or correct the name in a new Rollout"
             ),
             Self::VersionNotFound { deployment } => {
-                write!(f, "Deployment {deployment} (workload.live) does not exist in this namespace; create it, or set live to another version")
+                write!(
+                    f,
+                    "Deployment {deployment} (workload.live) does not exist in this namespace; create it, or set live to another version"
+                )
             }
             Self::BadPair(bad) => bad.fmt(f),
             Self::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name } => write!(
@@ -273,7 +276,9 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         return problem(Unsuitable::ExternalName);
     }
     // With a live version on record such a key is a leftover of ours, which is taken off at rest; before that it is its owner's.
-    let taken = |key: &&String| [POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str());
+    // The rotation label is one, too, where a declared pair's live version was on record and is gone: the finalizer says so.
+    let left = matches!(view.pair, Pair::Declared(_)) && view.snapshot.rollout.has_finalizer;
+    let taken = |key: &&String| *key == POD_TEMPLATE_HASH || (*key == ROTATION && !left);
     if view.snapshot.status.stable.is_none()
         && let Some((key, value)) = service.selector.iter().find(|(key, _)| taken(key))
     {
@@ -347,7 +352,9 @@ fn unlisted(view: &View<'_>) -> Option<Refusal> {
             !owner.is_empty() && sides.iter().all(|labels| subset(&owner, labels))
         }
         // One that names a version has chosen, and is left alone.
-        Pair::Declared(_) => !service.selector.is_empty() && sides.len() > 1 && sides.iter().all(|labels| subset(&service.selector, labels)),
+        Pair::Declared(_) => {
+            !service.selector.is_empty() && sides.len() > 1 && sides.iter().all(|labels| subset(&service.selector, labels))
+        }
     };
     let mut services: Vec<String> = view
         .snapshot

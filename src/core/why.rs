@@ -225,7 +225,9 @@ impl fmt::Display for Why {
             Self::AdoptionAwaits(wait) => write!(f, "waiting for {wait} before the new pods are handed over"),
             Self::Adopting(stage) => stage.fmt(f),
             Self::Rolling(stage) => stage.fmt(f),
-            Self::Swapping { previous } => write!(f, "noting the new version as the live one, and letting the pods of Deployment {previous} go"),
+            Self::Swapping { previous } => {
+                write!(f, "noting the new version as the live one, and letting the pods of Deployment {previous} go")
+            }
             Self::TakingBack { reason } => write!(f, "taking clients back to the old version: {reason}"),
             Self::BothSidesBad { reason } => {
                 write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are")

@@ -82,7 +82,17 @@ fn the_version_key_of_a_declared_pair_is_held_at_rest_too() {
             assert_eq!(world.selector(), live, "by {way}");
         }
     }
-    let dry = ["patch", "service", "hello", "--dry-run=server", "-o", "json", "--type=merge", "-p", r#"{"spec": {"selector": {"version": "dry"}}}"#];
+    let dry = [
+        "patch",
+        "service",
+        "hello",
+        "--dry-run=server",
+        "-o",
+        "json",
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"selector": {"version": "dry"}}}"#,
+    ];
     let answer: Value = serde_json::from_str(&world.stepgate.run(&dry).out).unwrap();
     assert_eq!(answer["spec"]["selector"], live, "by this the controller finds out that the policy is in effect");
     world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", r#"{"spec": {"selector": {"version": "green"}}}"#]);

@@ -50,9 +50,16 @@ fn kubectl_explains_every_field_of_a_rollout() {
     let Some(kubectl) = cluster() else { return };
     apply_kinds(&kubectl);
     let workload = kubectl.run(&["explain", "rollout.spec.workload"]).out;
-    for part in
-        ["What is released.", "deployment", "versions", "live", "Name of the Deployment to release.", "allowOverlap", "strategy", "ReadWriteOnce"]
-    {
+    for part in [
+        "What is released.",
+        "deployment",
+        "versions",
+        "live",
+        "Name of the Deployment to release.",
+        "allowOverlap",
+        "strategy",
+        "ReadWriteOnce",
+    ] {
         assert!(workload.contains(part), "{part:?} is not in {workload}");
     }
     let gate = kubectl.run(&["explain", "rolloutpolicy.spec.gates.http"]).out;

@@ -103,7 +103,12 @@ pub fn refusals() -> Vec<Refusal> {
         BadPair::SameSelector { deployments: both() },
         BadPair::PortsDiffer { deployments: both(), ports: ["port http 8080".into(), "port http 9090".into()] },
         BadPair::ServicesDisagree { versions: both().to_vec(), label: label() },
-        BadPair::UnknownVersion { service: hello(), label: label(), value: "grey".into(), known: names(&["version=blue", "version=green"]) },
+        BadPair::UnknownVersion {
+            service: hello(),
+            label: label(),
+            value: "grey".into(),
+            known: names(&["version=blue", "version=green"]),
+        },
         BadPair::IdleUnguarded { label: label() },
     ];
     let mut all = vec![

@@ -128,6 +128,10 @@ impl Model {
         assert_eq!(self.pin(), Pin::Side(value_of(&stable.name).to_owned()), "{}", trace());
         assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         let untouched = |deployment: &DeploymentFacts| !deployment.paused && !deployment.labels.contains_key(ROLLOUT_UID);
-        assert!(self.deployments.len() == self.rollout.spec.workload.versions.len() && self.deployments.iter().all(untouched), "{}", trace());
+        assert!(
+            self.deployments.len() == self.rollout.spec.workload.versions.len() && self.deployments.iter().all(untouched),
+            "{}",
+            trace()
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::{
     write::{Call, Part},
 };
 use crate::{
-    api::{HANDOVER, POD_TEMPLATE_HASH, ROTATION},
+    api::{HANDOVER, POD_TEMPLATE_HASH, ROTATION, rollout::DEFAULT_VERSION_LABEL},
     sim::json,
 };
 
@@ -24,7 +24,7 @@ pub const DEPLOYMENT_CONTROLLER: &str = "system:serviceaccount:kube-system:deplo
 /// The user the autoscaler writes as.
 pub const AUTOSCALER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 
-/// The keys of a Service's selector that are Stepgate's.
+/// The keys of a Service's selector that are Stepgate's; of a declared pair the version label too.
 const OURS: [&str; 2] = [POD_TEMPLATE_HASH, ROTATION];
 
 /// Which policies are installed.
@@ -70,7 +70,7 @@ pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value
     match (review.kind.resource().as_str(), review.part, review.old) {
         ("deployments.apps", Part::Whole, Some(old)) if installed.pause && foreign => pause(server, old, object),
         ("deployments.apps", Part::Scale, Some(_)) if installed.floor && user == AUTOSCALER => floor(server, object),
-        ("services", Part::Whole, Some(old)) if installed.pin && foreign => pin(server, old, object),
+        ("services", Part::Whole, Some(old)) if installed.pin && (foreign || review.call.dry_run) => pin(server, old, object),
         ("rollouts.stepgate.dev", Part::Whole, old) if installed.who => who(user, old, object),
         _ => {}
     }
@@ -133,10 +133,13 @@ fn pause(server: &ApiServer, old: &Value, new: &mut Value) {
 fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
     let (Some(before), Some(_)) = (json::fields(old, "/spec/selector"), json::fields(new, "/spec/selector")) else { return };
     let named = |rollout: &&Arc<Value>| json::items(rollout, "/spec/services").iter().any(|service| service == json::name(new));
-    if acting(server, new).find(named).is_none() {
-        return;
-    }
-    for key in OURS {
+    let Some(rollout) = acting(server, new).find(named) else { return };
+    let declared = rollout.pointer("/spec/workload/versions").is_some();
+    let label = match json::text(rollout, "/spec/workload/versionLabel") {
+        "" => DEFAULT_VERSION_LABEL,
+        label => label,
+    };
+    for key in OURS.into_iter().chain(declared.then_some(label)) {
         let after = json::fields_mut(new, "/spec/selector");
         match before.get(key) {
             Some(value) => drop(after.insert(key.into(), value.clone())),
