@@ -96,6 +96,7 @@ pub enum Idle {
 }
 
 impl Idle {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
     fn is_keep(&self) -> bool {
         *self == Self::Keep
     }

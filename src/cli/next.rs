@@ -24,9 +24,10 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     let name = rollout.name_any();
     let own = |verb: &str, does| Next { command: caller.command(&verb.replace("NAME", &name)), does };
     let kubectl = |words: &str, does| Next { command: caller.kubectl(words), does };
-    let release = |does| match &rollout.spec.workload.deployment {
-        Some(deployment) => kubectl(&format!("set image deployment/{deployment} CONTAINER=IMAGE"), does),
-        None => {
+    let release = |does| {
+        if let Some(deployment) = &rollout.spec.workload.deployment {
+            kubectl(&format!("set image deployment/{deployment} CONTAINER=IMAGE"), does)
+        } else {
             let patch = r#"{"spec":{"workload":{"live":"VERSION"}}}"#;
             kubectl(&format!("patch rollouts.stepgate.dev {name} --type=merge -p '{patch}'"), does)
         }

@@ -140,7 +140,9 @@ fn ports(deployment: &DeploymentFacts) -> BTreeMap<&str, Vec<i64>> {
     for port in ports {
         found.entry(port["name"].as_str().unwrap_or_default()).or_default().extend(port["containerPort"].as_i64());
     }
-    found.values_mut().for_each(|numbers| numbers.sort_unstable());
+    for numbers in found.values_mut() {
+        numbers.sort_unstable();
+    }
     found
 }
 

@@ -3,7 +3,7 @@
 
 use crate::api::{
     policy::Idle,
-    status::{Outcome, Phase, Release, Version},
+    status::{Outcome, Phase, Release},
 };
 
 use super::{
@@ -173,7 +173,7 @@ pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side
 /// The live version's Deployment is gone in the middle of a release, and nothing is left to go back to: the release ends, and what is to be
 /// live is found out again.
 pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let gone = draft.status.stable.take().map_or_else(Version::default, |stable| stable).name;
+    let gone = draft.status.stable.take().unwrap_or_default().name;
     rollback::record(draft, release, Outcome::Unguarded, &format!("Deployment {gone}, the live version, is gone"), view);
     draft.status.canary = None;
     draft.enter(Phase::Pending);

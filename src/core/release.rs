@@ -110,15 +110,15 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
             String::new(),
         );
     }
-    let Some(wanted) = view.wanted() else {
+    let Some(template) = view.wanted() else {
         return rollback(RollbackReason::DependencyLost, "the Deployment that workload.live names is gone".into(), String::new());
     };
-    if wanted.revision != release.revision {
-        let reverted = view.live().is_some_and(|live| live.replica_set.revision == wanted.revision);
+    if template.revision != release.revision {
+        let reverted = view.live().is_some_and(|live| live.replica_set.revision == template.revision);
         return if reverted {
             rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
         } else {
-            rollback(RollbackReason::Superseded, format!("revision {} came in its place", wanted.revision), String::new())
+            rollback(RollbackReason::Superseded, format!("revision {} came in its place", template.revision), String::new())
         };
     }
     if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {

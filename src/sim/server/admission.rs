@@ -133,9 +133,9 @@ fn pause(server: &ApiServer, old: &Value, new: &mut Value) {
 fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
     let (Some(before), Some(_)) = (json::fields(old, "/spec/selector"), json::fields(new, "/spec/selector")) else { return };
     let named = |rollout: &&Arc<Value>| json::items(rollout, "/spec/services").iter().any(|service| service == json::name(new));
-    let Some(rollout) = acting(server, new).find(named) else { return };
+    let Some(rollout) = acting(server, new).find(named).cloned() else { return };
     let declared = rollout.pointer("/spec/workload/versions").is_some();
-    let label = match json::text(rollout, "/spec/workload/versionLabel") {
+    let label = match json::text(&rollout, "/spec/workload/versionLabel") {
         "" => DEFAULT_VERSION_LABEL,
         label => label,
     };
