@@ -1,8 +1,10 @@
 //! A cluster in a few hundred lines, for tests of whole histories: what Kubernetes' controllers make of our actions, a step at a time, in
 //! whatever order the test likes. Only what decisions can see is modelled.
 
+mod act;
 mod cluster;
 mod declared;
+mod run;
 
 pub use declared::VERSIONS;
 
@@ -12,19 +14,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::{
-    HANDOVER, PolicySpec, ROLLOUT_UID, ROTATION, ROTATION_IN, RolloutSpec,
+    PolicySpec, RolloutSpec,
     rollout::Workload,
     status::{Phase, RolloutStatus},
 };
 
 use super::{
-    action::{Action, Rotation},
-    decide::{Decision, Difference, decide, difference, is_recorded},
+    decide::is_recorded,
     revision::revision,
-    service_split::{Keys, MANAGED, Pin},
     snapshot::{
-        DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, RolloutFacts, Selector, ServiceFacts,
-        Snapshot, subset,
+        DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, Rival, RolloutFacts, Selector, ServiceFacts,
+        Snapshot,
     },
 };
 
@@ -41,6 +41,7 @@ pub struct Model {
     pub sets: Vec<ReplicaSetFacts>,
     pub pods: Vec<PodFacts>,
     pub services: Vec<ServiceFacts>,
+    pub rivals: Vec<Rival>,
     pub probes: BTreeMap<(String, String), ProbeFacts>,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
@@ -139,6 +140,7 @@ impl Model {
                 local_traffic: None,
                 endpoints: Vec::new(),
             }],
+            rivals: Vec::new(),
             probes: BTreeMap::new(),
             broken: Vec::new(),
             notices: Vec::new(),
@@ -230,177 +232,11 @@ impl Model {
             replica_sets: self.sets.iter().cloned().map(Arc::new).collect(),
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
             services: self.services.iter().cloned().map(Arc::new).collect(),
-            rivals: Vec::new(),
+            rivals: self.rivals.clone(),
             probes: self.probes.clone(),
             guarded: self.guarded,
             pods_read_at: self.pods_read_at,
         }
-    }
-
-    /// One decision, carried out until it is done or the controller dies. Says whether anything was written.
-    pub fn control(&mut self, crash: Crash) -> bool {
-        let decision: Decision = decide(&self.snapshot(), self.now);
-        self.notices.extend(decision.notices.iter().map(|notice| format!("{}: {}", notice.reason, notice.note)));
-        for (done, action) in decision.actions.iter().enumerate() {
-            if crash == Crash::After(done) {
-                self.trace.push("-- the controller dies".into());
-                self.memory = None;
-                return true;
-            }
-            self.trace.push(format!("{action:?}"));
-            self.check(action);
-            self.apply(action);
-        }
-        let written = difference(Some(&self.recorded), &decision.status) != Difference::Nothing;
-        if crash == Crash::After(decision.actions.len()) {
-            self.memory = None;
-            return true;
-        }
-        if written {
-            self.trace.push(format!("status {:?}: {}", decision.status.phase, decision.status.why));
-            self.recorded = serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("a status is JSON");
-            assert_eq!(self.recorded, decision.status, "a status that is not read as it was written is written again and again");
-        }
-        self.memory = Some(decision.status);
-        written || !decision.actions.is_empty()
-    }
-
-    /// Design §8.2 and §8.3, asserted on every write.
-    fn check(&self, action: &Action) {
-        if self.is_declared() {
-            return self.check_declared(action);
-        }
-        let Action::PinService { service, to, .. } = action else { return };
-        let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
-        let selected = |pin: &Pin| {
-            self.pods.iter().filter(|pod| pod.serves() && subset(&MANAGED.apply(pin, &service.selector), &pod.labels)).collect::<Vec<_>>()
-        };
-        let from = MANAGED.pin(&service.selector);
-        if *to == Pin::Open && from != Pin::Open && selected(&from).len() >= usize::try_from(self.hello().replicas).unwrap_or(0) {
-            let unseen = |pod: &&PodFacts| pod.ready && pod.deleting_since.is_some_and(|since| self.now.duration_since(since) < UNSEEN);
-            let ending = self.pods.iter().filter(unseen).find(|pod| !subset(&MANAGED.apply(&from, &service.selector), &pod.labels));
-            assert!(ending.is_none(), "{ending:?} is let in before its end can be known everywhere\n{}", self.trace.join("\n"));
-        }
-        let rolling_back = self.recorded.release.as_ref().is_some_and(|release| release.rollback.is_some());
-        let live = self.status().stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-        if *to != Pin::Side(live.clone()) {
-            let enough = usize::try_from(self.hello().replicas).unwrap_or(0).min(selected(&Pin::Open).len());
-            assert!(selected(to).len() >= enough, "{to:?} leaves {} of {enough} pods\n{}", selected(to).len(), self.trace.join("\n"));
-        }
-        let canary_is_served = selected(to).iter().any(|pod| pod.labels.get("pod-template-hash") != Some(&live));
-        if canary_is_served {
-            assert!(!rolling_back, "clients go to a revision that is being taken back\n{}", self.trace.join("\n"));
-            let begun = self.recorded.release.as_ref().is_none_or(|release| release.traffic_since.is_some());
-            assert!(begun, "clients go to a revision before that is on record\n{}", self.trace.join("\n"));
-        }
-    }
-
-    fn apply(&mut self, action: &Action) {
-        match action {
-            Action::AddFinalizer => self.rollout.has_finalizer = true,
-            Action::RemoveFinalizer => self.rollout.has_finalizer = false,
-            Action::ReadPods => self.pods_read_at = Some(self.now),
-            Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
-            Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| deployment.paused = *paused),
-            Action::PinService { service, side_key, to, .. } => {
-                let version = self.next_version();
-                let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the Service");
-                service.selector = Keys { side: side_key }.apply(to, &service.selector);
-                service.resource_version = version;
-            }
-            Action::CreateCanary { name, body } => {
-                let labels = [(ROLLOUT_UID.to_owned(), "rollout".to_owned())].into();
-                let replicas = body["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).expect("replicas");
-                self.create_deployment(name, replicas, &body["spec"]["template"], body["spec"]["strategy"].clone(), labels);
-            }
-            Action::ScaleCanary { deployment, replicas } => {
-                self.edit(&deployment.name, |deployment| deployment.replicas = *replicas);
-            }
-            Action::ScaleToZero { deployment } => self.edit(&deployment.name, |deployment| deployment.replicas = 0),
-            Action::ScaleReplicaSet { replica_set, replicas } => self.set(&replica_set.uid).replicas = *replicas,
-            Action::DeleteReplicaSet { replica_set } => self.sets.retain(|set| set.uid != replica_set.uid),
-            Action::LabelPod { pod, rotation } => {
-                let pod = self.pods.iter_mut().find(|known| known.uid == pod.uid).expect("the pod");
-                match rotation {
-                    Rotation::In => drop(pod.labels.insert(ROTATION.into(), ROTATION_IN.into())),
-                    Rotation::Out => drop(pod.labels.remove(ROTATION)),
-                }
-            }
-            Action::BeginHandover { deployment, label } => self.edit(&deployment.name, |deployment| {
-                deployment.labels.insert(HANDOVER.into(), label.clone());
-            }),
-            Action::OpenSurge { deployment } => {
-                self.edit(&deployment.name, |deployment| deployment.strategy["rollingUpdate"]["maxSurge"] = json!("100%"));
-            }
-            Action::AdoptReplicaSet { replica_set, owner, .. } => self.set(&replica_set.uid).owner = Some(owner.uid.clone()),
-            Action::EndHandover { deployment, max_surge, paused } => self.edit(&deployment.name, |deployment| {
-                deployment.labels.remove(HANDOVER);
-                if let Some(surge) = max_surge {
-                    deployment.strategy["rollingUpdate"]["maxSurge"] = surge.clone();
-                }
-                deployment.paused = paused.unwrap_or(deployment.paused);
-            }),
-            Action::DeleteCanary { deployment, must_own_nothing } => {
-                assert!(
-                    !must_own_nothing || self.sets.iter().all(|set| set.owner.as_ref() != Some(&deployment.uid)),
-                    "the canary still owns a ReplicaSet"
-                );
-                self.deployments.retain(|known| known.uid != deployment.uid);
-            }
-        }
-    }
-
-    fn set(&mut self, uid: &str) -> &mut ReplicaSetFacts {
-        self.sets.iter_mut().find(|set| set.uid == uid).expect("the ReplicaSet")
-    }
-
-    pub fn tick(&mut self, milliseconds: i64) {
-        // A clock knows more than milliseconds.
-        self.now = self.now.checked_add(SignedDuration::from_millis(milliseconds) + SignedDuration::from_nanos(1_237)).expect("a time");
-    }
-
-    /// Everybody but our controller, until nothing changes.
-    pub fn settle(&mut self) {
-        for _ in 0..4 {
-            self.controllers();
-            self.kubelet();
-            self.endpoints();
-        }
-    }
-
-    /// Everybody in turn, until our controller has nothing left to do but wait; `until` ends it earlier. Panics where there is no end.
-    pub fn run(&mut self, until: impl Fn(&Self) -> bool) {
-        for _ in 0..2_000 {
-            if until(self) {
-                return;
-            }
-            self.control(Crash::Never);
-            self.settle();
-            self.tick(250);
-        }
-        panic!("no end: {:?} {}\n{}", self.phase(), self.status().why, self.trace.join("\n"));
-    }
-
-    /// The same, skipping the time in which nothing happens.
-    pub fn run_fast(&mut self, until: impl Fn(&Self) -> bool) {
-        self.run(|model| until(model) || model.is_waiting());
-        while !until(self) {
-            let wake_at = decide(&self.snapshot(), self.now).wake_at.expect("a wait has an end");
-            self.now = self.now.max(wake_at);
-            self.run(|model| until(model) || model.is_waiting());
-        }
-    }
-
-    /// Whether nothing will happen before the time that the decision named.
-    fn is_waiting(&self) -> bool {
-        let decision = decide(&self.snapshot(), self.now);
-        decision.actions.is_empty()
-            && decision.wake_at.is_some_and(|at| at > self.now)
-            && difference(Some(&self.recorded), &decision.status) == Difference::Nothing
-    }
-
-    pub fn run_to(&mut self, phase: Phase) {
-        self.run(|model| model.phase() == phase && model.status().release.is_none());
     }
 
     /// Pods of an image that are there to stay.
@@ -408,18 +244,5 @@ impl Model {
         let sets: Vec<&str> =
             self.sets.iter().filter(|set| set.images.iter().any(|known| known == image)).map(|set| set.uid.as_str()).collect();
         self.pods.iter().filter(|pod| !pod.deleting() && pod.owner.as_deref().is_some_and(|owner| sets.contains(&owner))).collect()
-    }
-
-    /// Design §8.5: at rest nothing of ours is left.
-    pub fn assert_clean(&self) {
-        let trace = || self.trace.join("\n");
-        if self.is_declared() {
-            return self.assert_declared_clean();
-        }
-        assert!(self.services.iter().all(|service| MANAGED.pin(&service.selector) == Pin::Open), "a Service is pinned\n{}", trace());
-        assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
-        assert!(self.deployments.len() == 1, "a canary is left\n{}", trace());
-        let hello = self.hello();
-        assert!(hello.labels.is_empty() && hello.max_surge() == Some(&json!("25%")), "{hello:?}\n{}", trace());
     }
 }
