@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::policy::{Idle, PolicySpec};
 
-use super::{pair::Declared, snapshot::DeploymentFacts, validate::Refusal, view::View, why::Names};
+use super::{pair::Declared, refusal::Refusal, snapshot::DeploymentFacts, view::View, why::Names};
 
 /// Why versions are not a pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,14 @@ impl BadPair {
             Self::ServicesDisagree { .. } => "ServicesDisagree",
             Self::UnknownVersion { .. } => "UnknownVersion",
             Self::IdleUnguarded { .. } => "IdleUnguarded",
+        }
+    }
+
+    /// Whether it leaves open which version the Services mean.
+    pub fn leaves_live_open(&self) -> bool {
+        match self {
+            Self::SameVersion { .. } | Self::ServicesDisagree { .. } | Self::UnknownVersion { .. } => true,
+            Self::NoVersionLabel { .. } | Self::SameSelector { .. } | Self::PortsDiffer { .. } | Self::IdleUnguarded { .. } => false,
         }
     }
 }
@@ -91,7 +99,8 @@ pub fn refusal(view: &View<'_>, declared: Declared<'_>, policy: Option<&PolicySp
         .or_else(|| ports_differ(view.hello, wanted))
         .or_else(|| undecided(view, declared))
         .or_else(|| {
-            let empties = policy.is_some_and(|policy| policy.idle == Idle::ScaleToZero);
+            // A release under way goes on: at its end it leaves the previous version its pods.
+            let empties = policy.is_some_and(|policy| policy.idle == Idle::ScaleToZero) && view.release().is_none();
             (empties && view.snapshot.guarded == Some(false)).then_some(BadPair::IdleUnguarded { label })
         })
         .map(Refusal::BadPair)

@@ -10,8 +10,8 @@ use crate::api::{
 use super::{
     action::{Action, Notice, Reason},
     gate::Probe,
+    refusal::Refusal,
     snapshot::Snapshot,
-    validate::Refusal,
     why::Why,
 };
 

@@ -17,6 +17,7 @@ pub mod gate;
 pub mod handover;
 pub mod native;
 pub mod pair;
+pub mod refusal;
 pub mod release;
 pub mod replicas;
 pub mod request;

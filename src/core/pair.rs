@@ -1,6 +1,8 @@
 //! The two kinds of pair, and where they differ: how the sides are told apart, where the version to be released is found, and what a
 //! Service's selector is at rest. Everything else - steps, gates, splits, the way back - is the same for both.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::api::{
@@ -10,9 +12,9 @@ use crate::api::{
 
 use super::{
     canary,
+    refusal::Refusal,
     service_split::{Keys, MANAGED, Pin, Split, by_rotation},
     snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot, subset},
-    validate::Refusal,
     view::{Side, View},
 };
 
@@ -77,8 +79,14 @@ impl<'a> Pair<'a> {
 }
 
 impl<'a> Declared<'a> {
-    /// Those of the versions that exist, in the order of the Rollout.
+    /// Those of the versions that exist, in the order of the Rollout. One that is being deleted is as good as gone: its pods may end at any
+    /// moment.
     pub fn deployments(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
+        self.named_deployments(snapshot).filter(|deployment| !deployment.deleting)
+    }
+
+    /// The same with those that are being deleted: their pods are of this pair for as long as they run.
+    fn named_deployments(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
         self.versions.iter().filter_map(|name| snapshot.deployments.iter().find(|deployment| deployment.name == *name)).map(AsRef::as_ref)
     }
 
@@ -99,11 +107,44 @@ impl<'a> Declared<'a> {
 
     /// A version as a side: all pods of the Deployment, also those of a roll-out of its own that is not complete.
     pub fn side(self, view: &View<'a>, deployment: &'a DeploymentFacts) -> Option<Side<'a>> {
-        let value = self.value(deployment)?;
         let own = || view.replica_sets_of(deployment);
         let replica_set = own().filter(|set| !set.deleting).max_by_key(|set| (set.revision == deployment.revision, set.created_at))?;
         let pods = view.pods_where(|pod| own().any(|set| pod.owner.as_deref() == Some(&set.uid)));
+        let value = self.value_of_pods(deployment, &pods)?;
         Some(Side { deployment: Some(&deployment.name), replica_set, replicas: deployment.replicas, value, pods })
+    }
+
+    /// The value of the version label by which a Service reaches a version: its template's. While a roll-out of its own changes it, the one
+    /// that most of its ready pods have: a pin to a value that no pod has yet would be an outage.
+    fn value_of_pods(self, deployment: &'a DeploymentFacts, pods: &[&'a PodFacts]) -> Option<&'a str> {
+        let template = self.value(deployment);
+        let mut counts: BTreeMap<&'a str, usize> = template.map(|value| (value, 0)).into_iter().collect();
+        for value in pods.iter().copied().filter(|pod| pod.serves()).filter_map(|pod| pod.labels.get(self.label)) {
+            *counts.entry(value).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(value, count)| (*count, Some(*value) == template)).map(|(value, _)| value)
+    }
+}
+
+/// Pods that the two versions of a declared pair ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Full size of either side in a release.
+    pub full: i32,
+    pub live: i32,
+    pub canary: i32,
+}
+
+/// How the Services give a weight between two versions of the user's own. Their counts are only ever raised, and only the two may be behind
+/// the owner's selector (`shared`, see [`View::shared_pin`]): where that is not so the rotation label is used instead.
+pub fn split(policy: &PolicySpec, weight: u8, sizes: Sizes, shared: impl Fn() -> Pin) -> Split {
+    let Sizes { full, live, canary: running } = sizes;
+    match canary::split(policy, weight, full) {
+        Split::Counts { canary } if live != full || running > canary || shared() != Pin::Open => {
+            let (canary, stable) = by_rotation(weight, full);
+            Split::Rotation { canary, stable }
+        }
+        split => split,
     }
 }
 
@@ -135,11 +176,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The Deployment whose template is to be live: the user's own, or the version that `live` names. None if it does not exist.
+    /// The Deployment whose template is to be live: the user's own, or the version that `live` names. None if it does not exist, or not for
+    /// long.
     pub fn wanted(&self) -> Option<&'a DeploymentFacts> {
         match self.pair {
             Pair::Managed { .. } => Some(self.hello),
-            Pair::Declared(declared) => self.snapshot.deployments.iter().map(AsRef::as_ref).find(|known| known.name == declared.wanted),
+            Pair::Declared(declared) => declared.deployments(self.snapshot).find(|known| known.name == declared.wanted),
         }
     }
 
@@ -158,30 +200,18 @@ impl<'a> View<'a> {
     pub fn is_of_pair(&self, pod: &PodFacts) -> bool {
         match self.pair {
             Pair::Managed { .. } => self.hello.selector.matches(&pod.labels),
-            Pair::Declared(declared) => declared.deployments(self.snapshot).any(|version| version.selector.matches(&pod.labels)),
+            Pair::Declared(declared) => declared.named_deployments(self.snapshot).any(|version| version.selector.matches(&pod.labels)),
         }
     }
 
-    /// How the Services give a weight. Counts of a declared pair are only ever raised, and only the two sides may be behind the owner's
-    /// selector: where that is not so the rotation label is used instead.
+    /// How the Services give a weight.
     pub fn split(&self, policy: &PolicySpec, weight: u8) -> Split {
-        let size = self.full_size();
-        match canary::split(policy, weight, size) {
-            Split::Counts { canary } if !self.counts_give(canary) => {
-                let (canary, stable) = by_rotation(weight, size);
-                Split::Rotation { canary, stable }
-            }
-            split => split,
-        }
-    }
-
-    fn counts_give(&self, canary: i32) -> bool {
+        let full = self.full_size();
         match self.pair {
-            Pair::Managed { .. } => true,
+            Pair::Managed { .. } => canary::split(policy, weight, full),
             Pair::Declared(_) => {
-                self.hello.replicas == self.full_size()
-                    && self.canary_deployment().is_none_or(|deployment| deployment.replicas <= canary)
-                    && self.shared_pin() == Pin::Open
+                let canary = self.canary_deployment().map_or(0, |deployment| deployment.replicas);
+                split(policy, weight, Sizes { full, live: self.hello.replicas, canary }, || self.shared_pin())
             }
         }
     }

@@ -37,7 +37,12 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     if held == Progress::Waiting {
         return Progress::Waiting;
     }
-    let Some(deployment) = view.canary_deployment() else { return make_canary(view, draft, release) };
+    let Some(deployment) = view.canary_deployment() else {
+        return match view.pair {
+            Pair::Managed { .. } => make_canary(view, draft, release),
+            Pair::Declared(_) => await_first_pods(view, draft, release),
+        };
+    };
     let Some(canary) = view.canary() else {
         return await_first_pods(view, draft, release);
     };

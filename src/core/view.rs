@@ -130,14 +130,14 @@ impl<'a> View<'a> {
         Some(self.side(set))
     }
 
-    /// Deployments that this Rollout has made, whatever their revision. Never the user's, even with our label on it: these are removed.
+    /// Deployments that this Rollout has made, whatever their revision; none of a declared pair. Never the user's, even with our label on
+    /// it: these are removed.
     pub fn ours(&self) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
         let (uid, hello) = (self.snapshot.rollout.uid.as_str(), self.hello.uid.as_str());
-        self.snapshot
-            .deployments
-            .iter()
-            .map(Arc::as_ref)
-            .filter(move |deployment| deployment.uid != hello && deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid))
+        let makes = matches!(self.pair, Pair::Managed { .. });
+        self.snapshot.deployments.iter().map(Arc::as_ref).filter(move |deployment| {
+            makes && deployment.uid != hello && deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid)
+        })
     }
 
     /// The Deployment of the release under way: the one that was made for it, or the version that is released.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::validate::Refusal;
+use super::refusal::Refusal;
 
 /// What a Rollout waits for, or why it rests.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use stepgate::{
     api::{Span, rollout::PolicyKind},
     core::{
         bad_pair::BadPair,
-        validate::{Mismatch, Refusal, Reserved, Unsuitable},
+        refusal::{Mismatch, Refusal, Reserved, Unsuitable},
         why::{AdoptionStage, AdoptionWait, RollStage, Why},
     },
 };
@@ -91,6 +91,7 @@ pub fn refusals() -> Vec<Refusal> {
     let (hello, gate) = (|| "hello".to_owned(), || "healthz".to_owned());
     let unsuitable = [
         Unsuitable::NoSelector,
+        Unsuitable::OnlyOurKey { key: "version".into() },
         Unsuitable::ExternalName,
         Unsuitable::PublishNotReady,
         Unsuitable::LocalTraffic { field: "internalTrafficPolicy" },
@@ -228,6 +229,7 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
             Unsuitable::PublishNotReady => 18,
             Unsuitable::LocalTraffic { .. } => 19,
             Unsuitable::ReservedKey { .. } => 20,
+            Unsuitable::OnlyOurKey { .. } => 29,
         },
         Refusal::VersionNotFound { .. } => 21,
         Refusal::BadPair(bad) => match bad {
@@ -245,5 +247,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..76).collect());
+    assert_eq!(found, (0..77).collect());
 }
