@@ -274,6 +274,12 @@ impl Actor {
         }
     }
 
+    /// What is known of the admission policies may be days old: before something relies on them that cannot be taken back they are asked
+    /// for again, whatever they did then.
+    pub fn forget_guard(&mut self) {
+        self.guard = Guard::default();
+    }
+
     fn wake(&mut self, at: Instant) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }

@@ -404,6 +404,11 @@ impl Namespace {
         if before != decision.status.phase && decision.status.release.is_none() {
             actor.ask_guard_again();
         }
+        // `idle: ScaleToZero`: the version that has no clients any more is about to lose its pods.
+        let declared = seen.facts.spec.workload.deployment.is_none();
+        if declared && before != decision.status.phase && decision.status.phase == Some(Phase::Promoting) {
+            actor.forget_guard();
+        }
         let prober =
             Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
         actor.probes.sync(&decision.probes, &prober);

@@ -38,7 +38,8 @@ pub enum Action {
         name: String,
         body: Value,
     },
-    /// `spec.replicas` of the canary's Deployment. The user's own is only ever made larger.
+    /// `spec.replicas` of the canary's Deployment, or of the live version's where it was set to 0 and clients come back. The user's own
+    /// are only ever made larger.
     ScaleCanary {
         deployment: Object,
         replicas: i32,

@@ -101,9 +101,15 @@ pub fn refusal(view: &View<'_>, declared: Declared<'_>, policy: Option<&PolicySp
         .or_else(|| {
             // A release under way goes on: at its end it leaves the previous version its pods.
             let empties = policy.is_some_and(|policy| policy.idle == Idle::ScaleToZero) && view.release().is_none();
-            (empties && view.snapshot.guarded == Some(false)).then_some(BadPair::IdleUnguarded { label })
+            (empties && is_unguarded(view)).then_some(BadPair::IdleUnguarded { label })
         })
         .map(Refusal::BadPair)
+}
+
+/// Whether no policy acts, as far as is known; while that is asked for again, what was known before counts.
+fn is_unguarded(view: &View<'_>) -> bool {
+    let before = || view.snapshot.status.conditions.iter().any(|condition| condition.reason == "IdleUnguarded");
+    view.snapshot.guarded.map_or_else(before, |acts| !acts)
 }
 
 fn alike(declared: Declared<'_>, versions: &[&DeploymentFacts]) -> Option<BadPair> {

@@ -152,10 +152,13 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
     if same { Difference::Detail } else { Difference::Transition }
 }
 
-/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, and that traffic began.
+/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, that traffic began, and, of a declared
+/// pair, that it is past its end.
 pub fn is_recorded(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> bool {
     let key = |status: &RolloutStatus| {
-        status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some()))
+        let declared = status.stable.as_ref().is_some_and(|stable| !stable.name.is_empty());
+        let past = declared && status.phase == Some(Phase::Promoting);
+        status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some(), past))
     };
     recorded.is_some_and(|recorded| key(recorded) == key(decided))
 }

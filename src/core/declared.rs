@@ -2,6 +2,7 @@
 //! swapped. No Deployment is made, paused or rolled, no template is written.
 
 use crate::api::{
+    Span,
     policy::Idle,
     status::{Outcome, Phase, Release},
 };
@@ -16,28 +17,38 @@ use super::{
     rollback,
     service_split::Pin,
     snapshot::ServiceFacts,
-    traffic, validate,
+    traffic::{self, Sides, establish},
+    validate,
     view::{Side, View, count},
     why::Why,
 };
+
+/// How long the previous version is kept, past its time, for the new one to have all clients and all its pods before it is scaled to 0.
+const PATIENCE: Span = Span::seconds(60);
 
 /// Decides while no release is under way.
 pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
     let policy = view.snapshot.policy.as_deref();
     draft.refusal = validate::refusal(view, policy);
-    let command = request::take(view, draft);
+    // Answered now, so that it is carried out now, whatever is waited for below.
+    if request::take(view, draft) == Some(Command::Retry)
+        && let Some(wanted) = view.wanted()
+    {
+        draft.status.rejected.retain(|rejected| rejected.revision != wanted.revision);
+    }
     let Some(live) = view.live() else { return find_live(view, draft, declared) };
     draft.status.stable = Some(live.version());
     if !view.snapshot.rollout.has_finalizer {
         draft.act(Action::AddFinalizer);
         return draft.wait(Why::Recording);
     }
-    // A refused Rollout writes nothing but its status; what a release has left is put right all the same.
-    if draft.refusal.is_none() || view.all_pinned(&Pin::Rotation) {
+    let mut guard = Progress::Done;
+    // What a release would be refused for does not take its clients from the live version.
+    if draft.refusal.as_ref().is_none_or(|refusal| !refusal.leaves_live_open()) {
         if pin_live(view, draft, &live) == Progress::Waiting {
             return Progress::Waiting;
         }
-        probe_guard(view, draft);
+        guard = probe_guard(view, draft);
     }
     let Some(wanted) = view.wanted().filter(|wanted| wanted.uid != view.hello.uid) else {
         draft.status.canary = None;
@@ -45,9 +56,6 @@ pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progr
         let refusal = draft.refusal.clone();
         return draft.wait(refusal.map_or_else(|| Why::Serving { revision: live.replica_set.revision.clone() }, Why::Refused));
     };
-    if command == Some(Command::Retry) {
-        draft.status.rejected.retain(|rejected| rejected.revision != wanted.revision);
-    }
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == wanted.revision).cloned() {
         draft.enter(Phase::RolledBack);
         return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
@@ -57,6 +65,10 @@ pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progr
         return draft.wait(Why::Refused(refusal));
     }
     let Some(policy) = policy else { return draft.wait(Why::Recording) };
+    // Whether it is refused is known in a moment.
+    if policy.idle == Idle::ScaleToZero && guard == Progress::Waiting {
+        return draft.wait(Why::Recording);
+    }
     let name = wanted.name.clone();
     begin(view, draft, policy, wanted);
     draft.status.canary.get_or_insert_default().name.clone_from(&name);
@@ -69,21 +81,26 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
     draft.status.stable = None;
     draft.status.canary = None;
     draft.enter(Phase::Pending);
-    if let Some(refusal) = draft.refusal.clone() {
+    // Of a Rollout that was accepted once (it has the finalizer) the live version is found again, whatever a release would be refused for.
+    let accepted = view.snapshot.rollout.has_finalizer;
+    let stops = draft.refusal.clone().filter(|refusal| !accepted || refusal.leaves_live_open());
+    if let Some(refusal) = stops {
         return draft.wait(Why::Refused(refusal));
     }
     let deployment = view.hello.name.clone();
-    match declared.side(view, view.hello).filter(|_| view.hello.is_complete()) {
-        Some(live) => {
-            draft.status.stable = Some(live.version());
-            draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
-            draft.enter(Phase::Healthy);
-            draft.wake(view.now);
-            draft.wait(Why::Serving { revision: live.replica_set.revision.clone() })
-        }
-        None if view.hello.status.progressing_reason == "ProgressDeadlineExceeded" => draft.wait(Why::NativeRolloutStuck { deployment }),
-        None => draft.wait(Why::NativeRollout { deployment }),
+    if let Some(live) = declared.side(view, view.hello).filter(|_| view.hello.is_complete()) {
+        draft.status.stable = Some(live.version());
+        draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
+        draft.enter(Phase::Healthy);
+        draft.wake(view.now);
+        return draft.wait(Why::Serving { revision: live.replica_set.revision.clone() });
     }
+    let stuck = view.hello.status.progressing_reason == "ProgressDeadlineExceeded";
+    draft.wait(match draft.refusal.clone() {
+        Some(refusal) => Why::Refused(refusal),
+        None if stuck => Why::NativeRolloutStuck { deployment },
+        None => Why::NativeRollout { deployment },
+    })
 }
 
 /// Pins the Services to the live version, each as soon as that leaves it with no fewer ready pods than it has, or than the version is to
@@ -140,27 +157,12 @@ fn probe_guard(view: &View<'_>, draft: &mut Draft) -> Progress {
 
 /// The end of a release: the previous version to 0 where the policy says so, then the roles are swapped. The Services are not written: they
 /// are pinned to what is the live version from now on.
-pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
-    let previous = view.hello;
-    if release.policy.idle == Idle::ScaleToZero && previous.replicas > 0 && !view.snapshot.rollout.deleting {
-        // What is decided here cannot be taken back, so that it is on record first that the release is past its end.
-        if view.snapshot.status.phase != Some(Phase::Promoting) {
-            draft.wake(view.now);
-            return draft.wait(Why::Swapping { previous: previous.name.clone() });
-        }
-        if probe_guard(view, draft) == Progress::Waiting {
-            return draft.wait(Why::Swapping { previous: previous.name.clone() });
-        }
-        if view.snapshot.guarded == Some(true) {
-            draft.act(Action::ScaleToZero { deployment: previous.object() });
-            return draft.wait(Why::Swapping { previous: previous.name.clone() });
-        }
-        let note =
-            "no admission policy holds the Services to the new version, and whoever applies them as they were would take clients to 0 pods";
-        draft.notice(Reason::KeptRunning, format!("Deployment {} keeps its pods in spite of idle: ScaleToZero: {note}", previous.name));
+pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    if is_idle(view, release) && empty_previous(view, draft, release, sides) == Progress::Waiting {
+        return Progress::Waiting;
     }
     rollback::record(draft, release, Outcome::Promoted, "", view);
-    let version = canary.version();
+    let version = sides.canary.version();
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;
@@ -168,6 +170,49 @@ pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side
     draft.enter(Phase::Healthy);
     draft.wake(view.now);
     draft.wait(Why::Serving { revision: release.revision.clone() })
+}
+
+/// Whether the pods of the previous version are to end. Not where it is to be live again, nor where nobody will be there to scale it up.
+fn is_idle(view: &View<'_>, release: &Release) -> bool {
+    let previous = view.hello;
+    let again = view.wanted().is_some_and(|wanted| wanted.uid == previous.uid);
+    release.policy.idle == Idle::ScaleToZero && previous.replicas > 0 && !again && !view.snapshot.rollout.deleting
+}
+
+/// Scales the previous version to 0, in this order: that the release is past its end is on record, the policies are seen to act, and the new
+/// version has all clients and all its pods. What is done here cannot be taken back by one write.
+fn empty_previous(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    let previous = view.hello;
+    let swapping = || Why::Swapping { previous: previous.name.clone() };
+    if view.snapshot.status.phase != Some(Phase::Promoting) {
+        draft.wake(view.now);
+        return draft.wait(swapping());
+    }
+    if probe_guard(view, draft) == Progress::Waiting {
+        return draft.wait(swapping());
+    }
+    if view.snapshot.guarded != Some(true) {
+        let why =
+            "no admission policy holds the Services to the new version, and whoever applies them as they were would take clients to 0 pods";
+        return keep_previous(view, draft, why);
+    }
+    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+        let until = draft.deadline(PATIENCE, view.now);
+        if until.is_none_or(|until| until > view.now) {
+            return Progress::Waiting;
+        }
+        return keep_previous(view, draft, "the new version does not have all clients and all its pods");
+    }
+    if traffic::read_pods_first(view, draft) == Progress::Done {
+        draft.act(Action::ScaleToZero { deployment: previous.object() });
+    }
+    draft.wait(swapping())
+}
+
+/// The release ends without it.
+fn keep_previous(view: &View<'_>, draft: &mut Draft, why: &str) -> Progress {
+    draft.notice(Reason::KeptRunning, format!("Deployment {} keeps its pods in spite of idle: ScaleToZero: {why}", view.hello.name));
+    Progress::Done
 }
 
 /// The live version's Deployment is gone in the middle of a release, and nothing is left to go back to: the release ends, and what is to be
@@ -183,12 +228,12 @@ pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Pr
 
 /// The Rollout is being deleted and no release is under way: the version key stays where it is in the selectors, because without it clients
 /// would meet both versions; the rotation label goes.
-pub fn let_go(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn let_go(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
     let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
-    if let Some(live) = view.live()
-        && !in_rotation.is_empty()
-    {
-        traffic::move_services(view, draft, in_rotation, &live.pin());
+    if !in_rotation.is_empty() {
+        // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.
+        let side = view.live().or_else(|| declared.side(view, view.hello));
+        traffic::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
         return draft.wait(Why::Deleting);
     }
     take_labels_off(view, draft);

@@ -24,8 +24,8 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         return release::decide(view, draft);
     }
     draft.refusal = validate::refusal(view, view.snapshot.policy.as_deref());
-    if let Pair::Declared(_) = view.pair {
-        return declared::let_go(view, draft);
+    if let Pair::Declared(declared) = view.pair {
+        return declared::let_go(view, draft, declared);
     }
     let mut removing = false;
     for deployment in view.ours() {

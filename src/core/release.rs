@@ -8,6 +8,7 @@ use super::{
     draft::{Draft, Progress, after},
     gate, native,
     pair::Pair,
+    refusal::Refusal,
     request,
     request::Command,
     roll, rollback, steps,
@@ -69,7 +70,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
 pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
     match view.pair {
         Pair::Managed { .. } => adoption::promote(view, draft, release, sides),
-        Pair::Declared(_) => declared::swap(view, draft, release, sides.canary),
+        Pair::Declared(_) => declared::swap(view, draft, release, sides),
     }
 }
 
@@ -115,16 +116,20 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     };
     if template.revision != release.revision {
         let reverted = view.live().is_some_and(|live| live.replica_set.revision == template.revision);
-        return if reverted {
-            rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
-        } else {
-            rollback(RollbackReason::Superseded, format!("revision {} came in its place", template.revision), String::new())
+        return match view.pair {
+            Pair::Declared(_) if template.uid == view.hello.uid => {
+                rollback(RollbackReason::Reverted, format!("workload.live names {} again", template.name), String::new())
+            }
+            Pair::Managed { .. } if reverted => {
+                rollback(RollbackReason::Reverted, "the template is the live version's again".into(), String::new())
+            }
+            _ => rollback(RollbackReason::Superseded, format!("revision {} came in its place", template.revision), String::new()),
         };
     }
     if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {
         return rollback(RollbackReason::Deleted, "the Rollout is being deleted".into(), String::new());
     }
-    if let Some(validate::Refusal::ServiceNotFound { services }) = validate::services_missing(view) {
+    if let Some(Refusal::ServiceNotFound { services }) = validate::services_missing(view) {
         return rollback(RollbackReason::DependencyLost, format!("{} is gone", Names("Service", &services)), String::new());
     }
     if release.traffic_since.is_some() && canary.is_none() {
@@ -149,9 +154,13 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
 }
 
 /// Whether the old pods may be going already, so that clients could not be taken back to them: the Deployment rolls itself, or the previous
-/// version is scaled to 0.
+/// version is scaled to 0. Where the new version itself is gone there is no other way than back.
 pub fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
-    phase == Phase::Promoting && (matches!(view.pair, Pair::Declared(_)) || roll::has_begun(view))
+    let has_begun = match view.pair {
+        Pair::Managed { .. } => roll::has_begun(view),
+        Pair::Declared(_) => view.canary().is_some(),
+    };
+    phase == Phase::Promoting && has_begun
 }
 
 /// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost.

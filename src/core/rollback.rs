@@ -80,7 +80,9 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
     };
-    if take_clients_back(view, draft, &live, &reason) == Progress::Waiting {
+    let taken_back = take_clients_back(view, draft, &live, &reason);
+    raise_live(view, draft, release, &live);
+    if taken_back == Progress::Waiting {
         return Progress::Waiting;
     }
     // An adoption that went wrong has left its pods with the Deployment: they are taken away below.
@@ -106,7 +108,11 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
     if keeps_canary(view, release, command) {
         return draft.wait(Why::KeptForDebugging { reason });
     }
-    if remove_canary(view, draft) == Progress::Waiting || open_all(view, draft) == Progress::Waiting {
+    let removed = match view.pair {
+        Pair::Managed { .. } => remove_canary(view, draft),
+        Pair::Declared(_) => Progress::Done,
+    };
+    if removed == Progress::Waiting || open_all(view, draft) == Progress::Waiting {
         return draft.wait(leaving(view, reason));
     }
     finish(view, draft, release)
@@ -129,6 +135,15 @@ fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason
     }
     move_services(view, draft, away, &target);
     draft.wait(Why::TakingBack { reason: reason.to_owned() })
+}
+
+/// A live version of the user's own that was set to 0 after traffic had begun, by its owner or by an `idle: ScaleToZero` whose answer was
+/// lost, gets its pods again: clients are on their way back to it. The pin goes out first all the same.
+fn raise_live(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) {
+    let declared = matches!(view.pair, Pair::Declared(_));
+    if declared && release.traffic_since.is_some() && live.replicas == 0 && release.size > 0 {
+        draft.act(Action::ScaleCanary { deployment: view.hello.object(), replicas: release.size });
+    }
 }
 
 /// Waits until the endpoints show the live side only, and then for the time that nodes and, after a movement that no failure

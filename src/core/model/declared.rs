@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Model, UNSEEN, labelled, rolling};
 use crate::{
-    api::{PolicySpec, ROLLOUT_UID, ROTATION, rollout::Workload},
+    api::{PolicySpec, ROLLOUT_UID, ROTATION, rollout::Workload, status::Phase},
     core::{
         action::Action,
         revision::revision,
@@ -86,18 +86,18 @@ impl Model {
                 assert!(*replicas > self.version(&deployment.name).replicas, "a version is made smaller\n{}", trace());
                 return;
             }
-            Action::AddFinalizer
-            | Action::RemoveFinalizer
-            | Action::ReadPods
-            | Action::ProbePin { .. }
-            | Action::LabelPod { .. }
-            | Action::ScaleToZero { .. } => return,
+            Action::ScaleToZero { deployment } => return self.check_emptied(&deployment.name),
+            Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbePin { .. } | Action::LabelPod { .. } => return,
             other => panic!("{other:?} is not for Deployments of the user's own\n{}", trace()),
         };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
         let ready = |labels| self.pods.iter().filter(|pod| pod.serves() && subset(labels, &pod.labels)).collect::<Vec<_>>();
         let (now, then) = (ready(&service.selector), ready(&KEYS.apply(to, &service.selector)));
         let status = self.status();
+        if status.stable.is_none() {
+            assert!(!then.is_empty() || now.is_empty(), "{to:?} leaves no pod\n{}", trace());
+            return;
+        }
         let live = status.stable.as_ref().map(|stable| value_of(&stable.name)).unwrap_or_default();
         let size = status.stable.as_ref().map_or(0, |stable| self.version(&stable.name).replicas);
         let size = usize::try_from(size).unwrap_or(0);
@@ -119,6 +119,16 @@ impl Model {
             assert!(release.is_some_and(|release| release.rollback.is_none()), "clients go to what is taken back\n{}", trace());
             assert!(release.is_some_and(|release| release.traffic_since.is_some()), "before that is on record\n{}", trace());
         }
+    }
+
+    /// A version is emptied only once no Service has a client there, the policies hold that, and it is on record.
+    fn check_emptied(&self, name: &str) {
+        let trace = || self.trace.join("\n");
+        let on_record = self.recorded.phase == Some(Phase::Promoting) && self.recorded.release.is_some();
+        assert!(on_record && self.guarded == Some(true), "{name} is emptied, guarded: {:?}\n{}", self.guarded, trace());
+        let served = |pod: &&PodFacts| self.services.iter().any(|service| subset(&service.selector, &pod.labels));
+        let of_it = |pod: &&PodFacts| pod.labels.get("version").is_some_and(|value| value == value_of(name));
+        assert!(!self.pods.iter().filter(of_it).any(|pod| served(&pod)), "{name} is emptied under its clients\n{}", trace());
     }
 
     /// At rest the Services have the live version's key, and nothing else is left.
