@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{World, rollout, with};
 
 const AUTOSCALER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 
@@ -33,6 +33,20 @@ fn the_autoscaler_may_go_up_but_not_below_the_size_the_release_began_with() {
     assert_eq!(autoscaled(&world, 1), 3);
     assert_eq!(autoscaled(&world, 5), 5);
     assert_eq!(autoscaled(&world, 2), 3);
+}
+
+#[test]
+fn of_a_declared_pair_the_live_version_is_held() {
+    for (live, expected) in [("hello", 3), ("other", 1)] {
+        let Some(world) = World::at_rest("floor-versions") else { return };
+        world.user.run(&["delete", "rollout", "hello"]);
+        let versions = json!({ "versions": ["hello", "other"], "live": live });
+        let declared = with(rollout("hello", "hello", &["hello"]), "/spec/workload", versions);
+        world.user.feed(&["apply", "-f", "-"], &declared.to_string());
+        world.set_status(&json!({ "phase": "Healthy", "stable": { "revision": "1111111111", "name": live } }));
+        world.in_release();
+        assert_eq!(autoscaled(&world, 1), expected, "{live} is live");
+    }
 }
 
 #[test]

@@ -150,7 +150,12 @@ fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
 
 /// Holds the autoscaler at the size the release began with.
 fn floor(server: &ApiServer, new: &mut Value) {
-    let size = of_deployment(server, new).map_or(0, |rollout| json::int(&rollout, "/status/release/size"));
+    let live = |rollout: &Value| match json::text(rollout, "/spec/workload/deployment") {
+        "" => json::text(rollout, "/status/stable/name").to_owned(),
+        deployment => deployment.to_owned(),
+    };
+    let rollout = acting(server, new).find(|rollout| live(rollout) == json::name(new));
+    let size = rollout.map_or(0, |rollout| json::int(rollout, "/status/release/size"));
     if size > json::int(new, "/spec/replicas") {
         json::set(new, "/spec/replicas", size);
     }
