@@ -1,0 +1,227 @@
+//! Plans as they are printed.
+
+use super::*;
+
+const FILES: &str = "\
+apiVersion: stepgate.dev/v1alpha1
+kind: Rollout
+metadata: {name: hello}
+spec:
+  workload: {deployment: hello}
+  services: [hello]
+  policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello}
+spec: {replicas: 4}
+";
+
+/// Two versions of the user's own, of which one has no pods.
+const VERSIONS: &str = "\
+apiVersion: stepgate.dev/v1alpha1
+kind: Rollout
+metadata: {name: hello}
+spec:
+  workload: {versions: [hello-blue, hello-green], live: hello-blue}
+  services: [hello]
+  policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello-blue}
+spec: {replicas: 4, template: {metadata: {labels: {app: hello, version: blue}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello-green}
+spec: {replicas: 0, template: {metadata: {labels: {app: hello, version: green}}}}
+";
+
+fn planned(text: &str, replicas: Option<u16>) -> anyhow::Result<String> {
+    let subjects = subjects(&manifest::parse("hello.yaml", text)?, replicas)?;
+    let plans: Vec<String> = subjects.iter().map(|subject| render(&Plan::of(subject))).collect();
+    Ok(anstream::adapter::strip_str(&plans.join("\n")).to_string())
+}
+
+#[test]
+fn a_rollout_with_a_preset_and_its_deployment() {
+    insta::assert_snapshot!(planned(FILES, None).unwrap(), @r"
+    Deployment hello (4 replicas), ClusterRolloutPolicy canary-quarters
+
+    STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES    HOLD
+    prepare  0 %     0 %    0 of 1 serve  4 of 4 serve  pod-template-hash=<stable>  until gates pass
+    1/4      25 %    20 %   1 of 1 serve  4 of 4 serve  as their owner wrote it     1m
+    2/4      50 %    50 %   4 of 4 serve  4 of 4 serve  as their owner wrote it     1m
+    3/4      75 %    75 %   3 of 4 serve  1 of 4 serve  stepgate.dev/rotation=in    1m
+    4/4      100 %   100 %  4 of 4 serve  0 of 4 serve  pod-template-hash=<canary>  1m
+    bake     100 %   100 %  4 of 4 serve  0 of 4 serve  pod-template-hash=<canary>  5m
+
+    It writes:
+      Deployment hello: paused for as long as the release lasts
+      Deployment hello-<revision>: made for the release, up to 4 pods, and removed
+      Service hello: one key of its selector, given back at the end
+      up to 4 pods at a time: label stepgate.dev/rotation=in
+      at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
+
+    It takes at least 9m8s and the time that pods need to start; at most 59m8s, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn an_exact_split_rolled_at_the_end_for_another_size() {
+    let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: exact}, spec: {steps: [{weight: 10}, {weight: 100}], \
+        split: Exact, promotion: Roll, settle: 0s, keepPrevious: 0s}}";
+    insta::assert_snapshot!(planned(policy, Some(3)).unwrap(), @r"
+    Deployment NAME (3 replicas), RolloutPolicy exact
+
+    STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES    HOLD
+    prepare  0 %     0 %    0 of 1 serve  3 of 3 serve  pod-template-hash=<stable>  until gates pass
+    1/2      10 %    25 %   1 of 1 serve  3 of 3 serve  stepgate.dev/rotation=in    until gates pass
+    2/2      100 %   100 %  3 of 3 serve  0 of 3 serve  pod-template-hash=<canary>  until gates pass
+
+    It writes:
+      Deployment NAME: paused for as long as the release lasts
+      Deployment NAME-<revision>: made for the release, up to 3 pods, and removed
+      Service NAME: one key of its selector, given back at the end
+      up to 4 pods at a time: label stepgate.dev/rotation=in
+      at the end: Deployment NAME rolls out by itself, off the traffic path
+
+    It takes at least 0s and the time that pods need to start; at most 30m, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn a_version_of_the_users_own_takes_the_place_of_another() {
+    insta::assert_snapshot!(planned(VERSIONS, None).unwrap(), @r"
+    Deployment hello-green in the place of hello-blue (4 replicas), ClusterRolloutPolicy canary-quarters
+
+    STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES  HOLD
+    prepare  0 %     0 %    0 of 1 serve  4 of 4 serve  version=blue              until gates pass
+    1/4      25 %    20 %   1 of 1 serve  4 of 4 serve  without version           1m
+    2/4      50 %    50 %   4 of 4 serve  4 of 4 serve  without version           1m
+    3/4      75 %    75 %   3 of 4 serve  1 of 4 serve  stepgate.dev/rotation=in  1m
+    4/4      100 %   100 %  4 of 4 serve  0 of 4 serve  version=green             1m
+    bake     100 %   100 %  4 of 4 serve  0 of 4 serve  version=green             5m
+
+    It writes:
+      Deployment hello-green: scaled up from 0 to 4 pods
+      Service hello: the key version of its selector, blue before and green after
+      up to 4 pods at a time: label stepgate.dev/rotation=in
+      at the end: the roles are swapped; nothing is written, and no pod restarts
+
+    It takes at least 9m8s and the time that pods need to start; at most 59m8s, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn a_version_that_runs_already_and_a_third_one_are_kept_apart_by_the_rotation_label() {
+    let text = "\
+apiVersion: stepgate.dev/v1alpha1
+kind: Rollout
+metadata: {name: hello}
+spec:
+  workload: {versions: [stable, canary, next], live: canary, versionLabel: track}
+  services: [hello]
+  policy: {steps: [{weight: 50}, {weight: 100}], settle: 0s, keepPrevious: 1m, idle: ScaleToZero}
+---
+{apiVersion: v1, kind: Service, metadata: {name: hello}, spec: {selector: {app: hello, track: a}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: stable}, spec: {replicas: 2, template: {metadata: {labels: {track: a}}}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: canary}, spec: {replicas: 2, template: {metadata: {labels: {track: b}}}}}
+";
+    insta::assert_snapshot!(planned(text, None).unwrap(), @r"
+    Deployment canary in the place of stable (2 replicas), policy of Rollout hello
+
+    STAGE    WEIGHT  SHARE  CANARY PODS   STABLE PODS   SELECTOR OF THE SERVICES  HOLD
+    prepare  0 %     0 %    0 of 2 serve  2 of 2 serve  track=a                   until gates pass
+    1/2      50 %    50 %   2 of 2 serve  2 of 2 serve  stepgate.dev/rotation=in  until gates pass
+    2/2      100 %   100 %  2 of 2 serve  0 of 2 serve  track=b                   until gates pass
+    bake     100 %   100 %  2 of 2 serve  0 of 2 serve  track=b                   1m
+
+    It writes:
+      Service hello: the key track of its selector, a before and b after
+      up to 4 pods at a time: label stepgate.dev/rotation=in
+      at the end: Deployment stable is scaled to 0
+
+    It takes at least 1m and the time that pods need to start; at most 31m, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn from_a_version_that_is_live_there_is_a_plan_to_every_other() {
+    let to = |text: &str| -> Vec<(String, Option<String>)> {
+        let subjects = subjects(&manifest::parse("hello.yaml", text).unwrap(), Some(2)).unwrap();
+        subjects.iter().map(Plan::of).map(|plan| (plan.deployment, plan.version)).collect()
+    };
+    let pair = |from: &str, to: &str| (from.to_owned(), Some(to.to_owned()));
+    let three = VERSIONS.replace("[hello-blue, hello-green]", "[hello-red, hello-blue, hello-green]");
+    assert_eq!(to(&three), [pair("hello-blue", "hello-red"), pair("hello-blue", "hello-green")]);
+    // What a Service names has the clients now.
+    let named = format!("{VERSIONS}---\n{{kind: Service, metadata: {{name: hello}}, spec: {{selector: {{version: green}}}}}}\n");
+    assert_eq!(to(&named), [pair("hello-green", "hello-blue")]);
+}
+
+#[test]
+fn a_headless_service_settles_longer() {
+    let headless = format!("{FILES}---\n{{apiVersion: v1, kind: Service, metadata: {{name: hello}}, spec: {{clusterIP: None}}}}\n");
+    let settle = |text: &str| subjects(&manifest::parse("hello.yaml", text).unwrap(), None).unwrap()[0].policy.settle;
+    assert_eq!((settle(FILES), settle(&headless)), (Span::seconds(2), Span::seconds(30)));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (text, replicas, sentence) in [
+        (
+            FILES.split("---").next().unwrap(),
+            None,
+            "Deployment hello is in none of the files; say how many replicas it has with --replicas N",
+        ),
+        (
+            &FILES.replace("replicas: 4", "replicas: 0"),
+            None,
+            "Deployment hello has 0 replicas, so there is nothing to release; plan for another size with --replicas N",
+        ),
+        (
+            &FILES.replace("canary-quarters", "mine"),
+            None,
+            "ClusterRolloutPolicy mine (policyRef of Rollout hello) is in none of the files; add its file with -f",
+        ),
+        (
+            VERSIONS.rsplit_once("---").unwrap().0,
+            None,
+            "Deployment hello-green is in none of the files; say how many replicas it has with --replicas N",
+        ),
+        (
+            &VERSIONS.replace("replicas: 4", "replicas: 0"),
+            None,
+            "Deployment hello-blue has 0 replicas, so there is nothing to release; plan for another size with --replicas N",
+        ),
+        ("{kind: Service}", Some(1), "there is neither a Rollout nor a policy to plan with"),
+        (
+            &FILES.replace("  services: [hello]\n", ""),
+            Some(1),
+            "hello.yaml:4:1: spec.services: Required value; stepgate lint finds all such problems",
+        ),
+    ] {
+        assert_eq!(planned(text, replicas).unwrap_err().to_string(), sentence);
+    }
+}
+
+#[test]
+fn every_gate_that_may_wait_makes_the_longest_time_longer() {
+    let policy = |gates: &str| -> PolicySpec {
+        serde_saphyr::from_str(&format!("{{steps: [{{weight: 50, hold: 1m}}, {{weight: 100}}], settle: 0s, keepPrevious: 1m, progressDeadline: 10m, gates: {gates}}}")).unwrap()
+    };
+    let http = |when: &str| policy(&format!("[{{name: a, http: {{path: /, port: 80}}, when: [{when}]}}]"));
+    for (policy, shortest_, longest_) in [
+        (policy("[]"), "2m", "32m"),
+        (policy("[{name: ready, readiness: {}}]"), "2m", "32m"),
+        (http("BeforeTraffic"), "2m2s", "32m"),
+        (http("DuringSteps"), "2m", "1h2m"),
+        (http("BeforePromotion"), "2m", "42m"),
+    ] {
+        assert_eq!((shortest(&policy).to_string().as_str(), longest(&policy).to_string().as_str()), (shortest_, longest_), "{policy:?}");
+    }
+}
