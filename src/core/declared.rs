@@ -45,7 +45,8 @@ pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progr
     let mut guard = Progress::Done;
     // What a release would be refused for does not take its clients from the live version.
     if draft.refusal.as_ref().is_none_or(|refusal| !refusal.leaves_live_open()) {
-        if pin_live(view, draft, &live) == Progress::Waiting {
+        let is_wanted = view.wanted().is_none_or(|wanted| wanted.uid == view.hello.uid);
+        if pin_live(view, draft, &live) == Progress::Waiting && (is_wanted || live.ready_count() > 0) {
             return Progress::Waiting;
         }
         guard = probe_guard(view, draft);
@@ -104,7 +105,8 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
 }
 
 /// Pins the Services to the live version, each as soon as that leaves it with no fewer ready pods than it has, or than the version is to
-/// have; then takes the rotation label off.
+/// have; then takes the rotation label off. Where the live version is down that may never come to its end, and is no reason not to release
+/// another one.
 fn pin_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     let target = live.pin();
     let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
@@ -129,7 +131,7 @@ fn take_labels_off(view: &View<'_>, draft: &mut Draft) {
 
 /// Before the other version is scaled up: every Service gives its clients to the live one alone, and all is as it should be for a release.
 pub fn hold_live(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
-    if pin_live(view, draft, live) == Progress::Waiting {
+    if pin_live(view, draft, live) == Progress::Waiting && live.ready_count() > 0 {
         draft.deadline(release.policy.progress_deadline, view.now);
         return Progress::Waiting;
     }

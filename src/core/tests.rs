@@ -176,6 +176,16 @@ fn a_lost_node_is_no_fault_of_the_version() {
 }
 
 #[test]
+fn a_live_side_that_is_down_does_not_block_a_release() {
+    let mut model = healthy(4);
+    model.pods.iter_mut().for_each(|pod| pod.ready = false);
+    model.endpoints();
+    model.set_image("hello:v2");
+    model.run(|model| model.phase() == Phase::Baking);
+    assert_eq!(model.status().release.as_ref().map(|release| release.max_weight), Some(100));
+}
+
+#[test]
 fn a_rejected_revision_is_held_until_it_is_retried() {
     let mut model = at_weight(4, 25);
     request(&mut model, RequestAction::Abort);

@@ -176,11 +176,11 @@ fn enough(view: &View<'_>, sides: Sides<'_, '_>) -> i32 {
     view.hello.replicas.min(selectable)
 }
 
-/// The pods that carry the rotation label for a split: those that do already, then by name. Missing canary pods are made up for
-/// by stable ones, so that the capacity stays.
+/// The pods that carry the rotation label for a split: those that do already, then by name. Missing pods of one side are made up for by
+/// those of the other, so that the capacity stays: a live side that is down blocks nothing.
 fn chosen<'a>(view: &View<'a>, sides: Sides<'a, '_>, canary: i32, stable: i32) -> Vec<&'a PodFacts> {
     let enough = enough(view, sides);
-    let mut pods = first(sides.canary, canary);
+    let mut pods = first(sides.canary, canary.max(enough - sides.live.map_or(0, Side::ready_count)));
     let stable = stable.max(enough - count(pods.iter()));
     pods.extend(sides.live.map(|live| first(live, stable)).unwrap_or_default());
     pods

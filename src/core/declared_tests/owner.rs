@@ -56,6 +56,22 @@ fn a_service_whose_key_was_taken_off_gets_it_back() {
 }
 
 #[test]
+fn a_live_version_that_is_down_does_not_block_a_release() {
+    for named in [true, false] {
+        let mut model = healthy(&[2, 2], quarters());
+        let blue = model.uids_of(BLUE);
+        model.pods.iter_mut().filter(|pod| blue.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        if !named {
+            model.services[0].selector.remove("version");
+        }
+        model.endpoints();
+        model.set_live(GREEN);
+        model.run(|model| stable(model) == GREEN);
+        assert_eq!((outcome(&model), model.pin()), (Some(Outcome::Promoted), side("green")), "named: {named}");
+    }
+}
+
+#[test]
 fn the_live_version_keeps_its_clients_whatever_a_release_would_be_refused_for() {
     let wrongs: [(&str, fn(&mut Model)); 3] = [
         ("IdleUnguarded", |model| model.guarded = Some(false)),
