@@ -17,6 +17,7 @@ mod crash;
 mod gitops;
 mod installed;
 mod owner;
+mod pairs;
 mod probe;
 mod refuse;
 mod release;

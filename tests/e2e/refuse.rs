@@ -4,20 +4,9 @@ use serde_json::{Value, json};
 use stepgate::api::{RolloutStatus, status::Phase};
 
 use crate::{
-    scenario::{Plan, Scenario, merge},
+    scenario::{Plan, merge},
     world::{HELLO, Kind, World, text},
 };
-
-/// Waits until condition Accepted of the Rollout is False for this reason, and returns its message.
-async fn wait_for_refusal(s: &mut Scenario, rollout: &str, reason: &str) -> String {
-    let accepted = |world: &World| {
-        let condition = world.status(rollout).conditions.into_iter().find(|condition| condition.type_ == "Accepted")?;
-        (condition.status == "False").then_some((condition.reason, condition.message))
-    };
-    s.wait_until(&format!("Rollout {rollout} to be refused: {reason}"), |world| accepted(world).is_some_and(|(found, _)| found == reason))
-        .await;
-    accepted(&s.timeline.borrow().now).expect("just seen").1
-}
 
 fn is_accepted(status: &RolloutStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True")
@@ -35,7 +24,7 @@ crate::scenarios! {
         let mut s = plan.replicas(1).start().await;
         let other = copy(&s.manifests.service, "metrics");
         s.kubectl(&["apply", "-f", "-"], &other).await;
-        let message = wait_for_refusal(&mut s, HELLO, "UnlistedService").await;
+        let message = s.wait_for_refusal(HELLO, "UnlistedService").await;
         assert!(message.contains("metrics"), "{message}");
         s.patch_rollout(&json!({"spec": {"unmanagedServices": ["metrics"]}})).await;
         s.wait_for("Accepted", is_accepted).await;
@@ -46,7 +35,7 @@ crate::scenarios! {
 
     async fn a_service_that_does_not_exist(plan: Plan) {
         let mut s = plan.replicas(1).rollout(&json!({"spec": {"services": ["hello", "absent"]}})).start_without_clients().await;
-        let message = wait_for_refusal(&mut s, HELLO, "ServiceNotFound").await;
+        let message = s.wait_for_refusal(HELLO, "ServiceNotFound").await;
         assert!(message.contains("absent"), "{message}");
         s.patch_rollout(&json!({"spec": {"services": ["hello"]}})).await;
         s.wait_for("Accepted", is_accepted).await;
@@ -57,7 +46,7 @@ crate::scenarios! {
     async fn a_port_that_no_container_has(plan: Plan) {
         let gates = json!({"gates": [{"name": "healthz", "http": {"path": "/healthz", "port": "nope"}}]});
         let mut s = plan.replicas(1).policy(&gates).start_without_clients().await;
-        let message = wait_for_refusal(&mut s, HELLO, "UnknownPort").await;
+        let message = s.wait_for_refusal(HELLO, "UnknownPort").await;
         assert!(message.contains("nope") && message.contains("http"), "{message}");
         s.finish().await;
     }
@@ -68,7 +57,7 @@ crate::scenarios! {
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         let second = copy(&s.manifests.rollout, "second");
         s.kubectl(&["apply", "-f", "-"], &second).await;
-        let message = wait_for_refusal(&mut s, "second", "RivalRollout").await;
+        let message = s.wait_for_refusal("second", "RivalRollout").await;
         assert!(message.contains(HELLO), "{message}");
         s.set_image("v2").await;
         s.wait_for_healthy("v2").await;
@@ -78,7 +67,7 @@ crate::scenarios! {
 
     async fn a_recreate_deployment_whose_overlap_is_not_allowed(plan: Plan) {
         let mut s = plan.replicas(1).deployment(&json!({"spec": {"strategy": {"type": "Recreate"}}})).start_without_clients().await;
-        wait_for_refusal(&mut s, HELLO, "OverlapNotAllowed").await;
+        s.wait_for_refusal(HELLO, "OverlapNotAllowed").await;
         s.finish().await;
     }
 
@@ -96,7 +85,7 @@ crate::scenarios! {
         merge(&mut taken, &json!({"spec": {"replicas": 0, "selector": {"matchLabels": {"app": "taken"}}, "template": {"metadata": {"labels": {"app": "taken"}}}}}));
         s.kubectl(&["apply", "-f", "-"], &taken).await;
         s.set_image("v2").await;
-        let message = wait_for_refusal(&mut s, HELLO, "NameTaken").await;
+        let message = s.wait_for_refusal(HELLO, "NameTaken").await;
         assert!(message.contains(&name), "{message}");
         s.kubectl(&["delete", "deployment", &name], &Value::Null).await;
         s.wait_for_healthy("v2").await;

@@ -1,7 +1,7 @@
 //! The witness itself: what must not happen is done by hand here, with no controller running and no policy that
 //! would prevent it, and has to be seen.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -77,6 +77,25 @@ crate::scenarios_with_guard! { Off:
         s.set_image("v2").await;
         s.wait_until("pods of both", |world| world.endpoints(HELLO).iter().any(|pod| world.hash(pod) != world.status(HELLO).stable.map(|stable| stable.hash))).await;
         expect(s, &["traffic before the gates"]).await;
+    }
+
+    async fn sees_clients_on_a_third_version(plan: Plan) {
+        let plan = plan.replicas(1).versions(&[("blue", "v1"), ("green", "v2"), ("red", "v3")]);
+        let mut s = plan.start_without_controller().await;
+        let version = |name: &str| BTreeMap::from([("version".to_owned(), name.to_owned())]);
+        s.wait_until("a pod of each", |world| ["blue", "green", "red"].iter().all(|name| world.ready_pods(&version(name)).len() == 1)).await;
+        let [blue, green] = ["blue", "green"].map(|name| {
+            let world = s.timeline.borrow().now.clone();
+            let hash = world.live_pods(&version(name)).map(|pod| text(pod, "/metadata/labels/pod-template-hash").to_owned()).next();
+            json!({"revision": name, "name": format!("{HELLO}-{name}"), "hash": hash})
+        });
+        let since = "2026-01-01T00:00:00Z";
+        let release = json!({"revision": "green", "startedAt": since, "trafficSince": since, "size": 1, "policy": {"steps": [{"weight": 100}]}, "maxWeight": 0});
+        say(&s, &json!({"phase": "Progressing", "stable": blue, "canary": green, "release": release})).await;
+        s.wait_for("the release", |status| status.release.is_some()).await;
+        select(&s, &json!({"version": null})).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        expect(s, &["neither of the live version nor of the one under release"]).await;
     }
 
     async fn sees_a_hold_that_begins_too_early_and_a_phase_that_was_skipped(plan: Plan) {

@@ -4,10 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
 
+use crate::world::{HELLO, VERSION};
+
 /// What the user of a scenario has in Git.
 #[derive(Clone, Debug)]
 pub struct Manifests {
     pub deployment: Value,
+    /// Those that stand in its place, where the versions are Deployments of the user's own.
+    pub versions: Vec<Value>,
     pub service: Value,
     pub rollout: Value,
     /// What the scenario has besides.
@@ -33,8 +37,13 @@ fn quick_policy() -> Value {
 impl Manifests {
     /// The examples with a quick policy.
     pub fn quick() -> Self {
-        let mut manifests =
-            Self { deployment: example("deployment"), service: example("service"), rollout: example("rollout"), others: Vec::new() };
+        let mut manifests = Self {
+            deployment: example("deployment"),
+            versions: Vec::new(),
+            service: example("service"),
+            rollout: example("rollout"),
+            others: Vec::new(),
+        };
         manifests.rollout["spec"]["policy"] = quick_policy();
         // Without it a container gets a two-thousandth of a core while the tests beside it want all of them.
         manifests.container()["resources"] = json!({"requests": {"cpu": "20m"}});
@@ -50,9 +59,28 @@ impl Manifests {
         self.container()["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     }
 
+    /// A copy of the Deployment, as it is now, for each of these versions, by name and image. The first one is live, and the Service says
+    /// so.
+    pub fn declare(&mut self, versions: &[(&str, &str)]) {
+        self.versions = versions.iter().map(|(name, image)| self.version(name, image)).collect();
+        let names: Vec<String> = versions.iter().map(|(name, _)| format!("{HELLO}-{name}")).collect();
+        self.rollout["spec"]["workload"] = json!({"versions": names, "live": names[0]});
+        self.service["spec"]["selector"][VERSION] = json!(versions[0].0);
+    }
+
+    fn version(&self, name: &str, image: &str) -> Value {
+        let mut version = self.clone();
+        version.set_image(image);
+        let mut version = version.deployment;
+        version["metadata"]["name"] = json!(format!("{HELLO}-{name}"));
+        version["spec"]["selector"]["matchLabels"][VERSION] = json!(name);
+        version["spec"]["template"]["metadata"]["labels"][VERSION] = json!(name);
+        version
+    }
+
     /// All of them as one list.
     pub fn all(&self) -> Value {
-        let mut items = vec![&self.deployment, &self.service];
+        let mut items = self.workloads();
         items.extend(&self.others);
         items.push(&self.rollout);
         list(&items)
@@ -60,7 +88,17 @@ impl Manifests {
 
     /// What a `GitOps` tool applies again and again.
     pub fn application(&self) -> Value {
-        list(&[&self.deployment, &self.service])
+        list(&self.workloads())
+    }
+
+    /// Deployments and Service.
+    fn workloads(&self) -> Vec<&Value> {
+        let mut workloads: Vec<&Value> = self.versions.iter().collect();
+        if workloads.is_empty() {
+            workloads.push(&self.deployment);
+        }
+        workloads.push(&self.service);
+        workloads
     }
 
     fn container(&mut self) -> &mut Value {

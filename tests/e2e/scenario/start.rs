@@ -48,6 +48,13 @@ impl Plan {
         self
     }
 
+    /// For each of these versions, by name and image, a Deployment of the user's own, like the one that the plan has by now. The first one
+    /// is live, and the Service says so.
+    pub fn versions(mut self, versions: &[(&str, &str)]) -> Self {
+        self.manifests.declare(versions);
+        self
+    }
+
     /// A merge patch on the policy.
     pub fn policy(mut self, patch: &Value) -> Self {
         merge(&mut self.manifests.rollout["spec"]["policy"], patch);

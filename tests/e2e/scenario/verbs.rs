@@ -18,7 +18,7 @@ use stepgate::{
 };
 use tokio::time;
 
-use super::{PATIENCE, Scenario};
+use super::{PATIENCE, Scenario, merge};
 use crate::world::{HELLO, Kind, World, text};
 
 /// Some pods of the scenario.
@@ -56,6 +56,13 @@ impl Scenario {
         self.allowance.pods_change = true;
         self.manifests.deployment["spec"]["replicas"] = json!(replicas);
         self.kubectl(&["scale", "deployment", HELLO, &format!("--replicas={replicas}")], &Value::Null).await;
+    }
+
+    /// The version of a declared pair that is to be live; Git follows.
+    pub async fn set_live(&mut self, version: &str) {
+        let live = json!({"spec": {"workload": {"live": format!("{HELLO}-{version}")}}});
+        merge(&mut self.manifests.rollout, &live);
+        self.patch_rollout(&live).await;
     }
 
     /// A strategic merge patch on the Deployment.
@@ -186,6 +193,26 @@ impl Scenario {
             status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, image))
         };
         self.wait_for(&format!("{image} to be live"), live).await
+    }
+
+    /// Waits until this version of a declared pair is live and nothing is being released.
+    pub async fn wait_for_live(&mut self, version: &str) -> RolloutStatus {
+        let name = format!("{HELLO}-{version}");
+        let live = |status: &RolloutStatus| {
+            status.phase == Some(Phase::Healthy) && status.stable.as_ref().is_some_and(|stable| stable.name == name)
+        };
+        self.wait_for(&format!("{name} to be live"), live).await
+    }
+
+    /// Waits until condition Accepted of a Rollout is False for this reason, and returns its message.
+    pub async fn wait_for_refusal(&mut self, rollout: &str, reason: &str) -> String {
+        let accepted = |world: &World| {
+            let condition = world.status(rollout).conditions.into_iter().find(|condition| condition.type_ == "Accepted")?;
+            (condition.status == "False").then_some((condition.reason, condition.message))
+        };
+        let refused = |world: &World| accepted(world).is_some_and(|(found, _)| found == reason);
+        self.wait_until(&format!("Rollout {rollout} to be refused: {reason}"), refused).await;
+        accepted(&self.timeline.borrow().now).expect("just seen").1
     }
 
     /// Waits until the namespace's objects are so.

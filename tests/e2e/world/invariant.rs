@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use stepgate::api::{
     RolloutStatus,
     status::{Outcome, Phase},
 };
 
 use super::{
-    objects::{HELLO, Kind, World, text},
+    objects::{HELLO, Kind, VERSION, World, text, versions},
     ownership,
     timeline::{Change, Timeline},
 };
@@ -47,6 +48,8 @@ pub(super) struct Moment {
     pub after: Rc<World>,
     /// The Rollout's status after the write.
     pub status: Rc<RolloutStatus>,
+    /// Whether the versions are Deployments of the user's own; so they stay when the Rollout is gone.
+    pub declared: bool,
 }
 
 /// Everything that should not have happened, one sentence each; empty after a good run.
@@ -98,6 +101,7 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
 fn replay(timeline: &Timeline) -> Vec<Moment> {
     let mut world = Rc::new(World::default());
     let mut status = Rc::new(RolloutStatus::default());
+    let declared = timeline.first(Kind::Rollout, HELLO).is_some_and(|rollout| !versions(rollout).is_empty());
     let step = |change: Change| {
         let before = world.clone();
         let mut after = World::clone(&world);
@@ -106,7 +110,7 @@ fn replay(timeline: &Timeline) -> Vec<Moment> {
             status = Rc::new(after.status(HELLO));
         }
         world = Rc::new(after);
-        Moment { change, before, after: world.clone(), status: status.clone() }
+        Moment { change, before, after: world.clone(), status: status.clone(), declared }
     };
     timeline.in_order().into_iter().map(step).collect()
 }
@@ -152,16 +156,20 @@ fn no_endpoints(moment: &Moment) -> Option<String> {
 
 // design §8.2
 fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
-    let Moment { change, before, after, status } = moment;
+    let Moment { change, before, after, status, declared: _ } = moment;
     let selector = after.selector(HELLO);
     if change.kind != Kind::Service || change.name != HELLO || before.selector(HELLO) == selector || selector.is_empty() {
         return None;
     }
-    let stable = &status.stable.as_ref()?.hash;
+    let stable = status.stable.as_ref()?;
     let selectable = after.ready_pods(&pair()).len();
     // A way back waits for nothing: the live side serves with what it has.
-    let back = selector.get(stepgate::api::POD_TEMPLATE_HASH) == Some(stable);
-    let least = if back || allowance.pods_change { selectable.min(1) } else { selectable.min(after.size(HELLO)) };
+    let (back, size) = if stable.name.is_empty() {
+        (selector.get(stepgate::api::POD_TEMPLATE_HASH) == Some(&stable.hash), after.size(HELLO))
+    } else {
+        (selector.get(VERSION) == after.version(&stable.name).as_ref(), after.size(&stable.name))
+    };
+    let least = if back || allowance.pods_change { selectable.min(1) } else { selectable.min(size) };
     let selected = after.ready_pods(&selector).len();
     (selected < least).then(|| format!("{selector:?} selects {selected} ready pods, at least {least} were there to be selected"))
 }
@@ -169,9 +177,21 @@ fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
 // design §8.4
 fn third_revision(moment: &Moment) -> Option<String> {
     let world = &moment.after;
+    if moment.declared {
+        return third_version(moment);
+    }
     let templates: BTreeSet<String> =
         world.live_pods(&pair()).filter_map(|pod| world.template(pod)).map(|template| template.to_string()).collect();
     (templates.len() > 2).then(|| format!("pods of {} templates", templates.len()))
+}
+
+// design §8.3: however many versions of a declared pair run, two have clients
+fn third_version(moment: &Moment) -> Option<String> {
+    let Moment { after, status, .. } = moment;
+    let two = [Some(status.stable.as_ref()?), status.canary.as_ref()];
+    let is_third = |pod: &String| after.hash(pod).is_some_and(|hash| two.iter().flatten().all(|version| version.hash != hash));
+    let pod = after.endpoints(HELLO).into_iter().find(is_third)?;
+    Some(format!("{pod} is an endpoint, and neither of the live version nor of the one under release"))
 }
 
 // design §8.3
@@ -189,7 +209,7 @@ fn untested_traffic(moment: &Moment) -> Option<String> {
 
 // design §8.6
 fn hold_unconfirmed(moment: &Moment) -> Option<String> {
-    let Moment { change, before, after, status } = moment;
+    let Moment { change, before, after, status, declared: _ } = moment;
     let step = status.step.as_ref()?;
     let since = step.since?;
     let earlier = before.status(HELLO).step.and_then(|earlier| earlier.since);
@@ -214,7 +234,7 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
 
 // design §8.8
 fn routed_untrue(moment: &Moment) -> Option<String> {
-    let Moment { change, before, after, status } = moment;
+    let Moment { change, before, after, status, declared: _ } = moment;
     let routed = status.traffic.as_ref()?.routed?;
     if change.kind != Kind::Rollout || before.status(HELLO).traffic == status.traffic {
         return None;
@@ -250,15 +270,21 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
     if moment.change.kind != Kind::Rollout || moment.change.name != HELLO {
         return None;
     }
-    let from = moment.before.status(HELLO).phase;
+    let before = moment.before.status(HELLO);
+    let from = before.phase;
     let to = moment.status.phase?;
     let ended = moment.status.history.last().map(|entry| entry.outcome);
-    let has_canary = moment.before.all(Kind::Deployment).any(|deployment| text(deployment, "/metadata/name") != HELLO);
+    let is_canary = |deployment: &Value| text(deployment, "/metadata/name") != HELLO;
+    let has_canary = !moment.declared && moment.before.all(Kind::Deployment).any(is_canary);
+    // The roles of a declared pair are swapped by the status that says so: nothing has to be done first.
+    let has_ended = before.history.last() != moment.status.history.last();
+    let swapped = moment.declared && has_ended && ended == Some(Outcome::Promoted);
     let next: &[Phase] = match from? {
         // A new template is there already when the old one has been promoted.
         Promoting if ended == Some(Outcome::Promoted) => &[Healthy, Preparing, RollingBack],
         // What is left of the adoption is the Deployment's own roll-out, of no pods.
         Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending],
+        Progressing | Baking if swapped => &[Healthy, Preparing],
         Pending => &[Healthy, Preparing],
         Healthy => &[Preparing, Pending],
         // Where nothing was made yet, nothing is taken back.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    objects::{HELLO, Kind, World, annotations, labels, text},
+    objects::{HELLO, Kind, VERSION, World, annotations, labels, text, versions},
     timeline::Timeline,
 };
 
@@ -14,6 +14,8 @@ use super::{
 /// `paused` is what the Deployment may be: a rejected template stays held.
 pub fn leftovers(timeline: &Timeline, paused: bool) -> Vec<String> {
     let world = &timeline.now;
+    let versions = timeline.first(Kind::Rollout, HELLO).map(versions).unwrap_or_default();
+    let is_users = |name: &str| if versions.is_empty() { name == HELLO } else { versions.iter().any(|version| version == name) };
     let mut found = Vec::new();
     for kind in Kind::ALL {
         for object in world.all(kind).filter(|object| object.pointer("/metadata/deletionTimestamp").is_none()) {
@@ -23,18 +25,30 @@ pub fn leftovers(timeline: &Timeline, paused: bool) -> Vec<String> {
     }
     for kind in [Kind::Deployment, Kind::Service] {
         let names: BTreeSet<&str> = world.all(kind).map(|object| text(object, "/metadata/name")).collect();
-        let ours = names.iter().filter(|name| **name != HELLO && !is_scenarios(timeline, kind, name));
+        let ours = names.iter().filter(|name| **name != HELLO && !is_users(name) && !is_scenarios(timeline, kind, name));
         found.extend(ours.map(|name| format!("{kind:?} {name} is still there")));
     }
     for replica_set in world.all(Kind::ReplicaSet) {
         let (name, owner) = (text(replica_set, "/metadata/name"), text(replica_set, "/metadata/ownerReferences/0/name"));
-        if owner != HELLO {
+        if !is_users(owner) {
             found.push(format!("ReplicaSet {name} belongs to {owner:?}"));
         }
     }
-    found.extend(pods(world));
-    found.extend(changed(timeline, paused));
+    found.extend(pods(world, &versions));
+    if versions.is_empty() {
+        found.extend(changed(timeline, Kind::Deployment, HELLO, paused));
+    }
+    found.extend(versions.iter().flat_map(|version| changed(timeline, Kind::Deployment, version, false)));
+    found.extend(changed(timeline, Kind::Service, HELLO, false));
+    found.extend(misled(world));
     found
+}
+
+/// Of a declared pair: at rest the Service names the live version.
+fn misled(world: &World) -> Option<String> {
+    let live = world.status(HELLO).stable.filter(|live| !live.name.is_empty())?;
+    let (named, live) = (world.selector(HELLO).remove(VERSION), world.version(&live.name));
+    (named != live && world.get(Kind::Service, HELLO).is_some()).then(|| format!("Service hello names {named:?}, and {live:?} is live"))
 }
 
 /// Whether the scenario made the object.
@@ -42,40 +56,40 @@ fn is_scenarios(timeline: &Timeline, kind: Kind, name: &str) -> bool {
     timeline.first(kind, name).is_some_and(|object| labels(object).contains_key("e2e"))
 }
 
-fn pods(world: &World) -> Vec<String> {
+fn pods(world: &World, versions: &[String]) -> Vec<String> {
     let pods: Vec<&Value> = world.live_pods(&[("app".to_owned(), HELLO.to_owned())].into()).collect();
     let mut found = Vec::new();
     let hashes: BTreeSet<String> = pods.iter().filter_map(|pod| labels(pod).remove(stepgate::api::POD_TEMPLATE_HASH)).collect();
-    if hashes.len() > 1 {
+    let asked = if versions.is_empty() { world.size(HELLO) } else { versions.iter().map(|version| world.size(version)).sum() };
+    if versions.is_empty() && hashes.len() > 1 {
         found.push(format!("pods of {} revisions run: {hashes:?}", hashes.len()));
     }
-    if pods.len() != world.size(HELLO) {
-        found.push(format!("{} pods run, {} are asked for", pods.len(), world.size(HELLO)));
+    if pods.len() != asked {
+        found.push(format!("{} pods run, {asked} are asked for", pods.len()));
     }
     found
 }
 
-/// The user's Deployment and Service against what they were when they were created.
-fn changed(timeline: &Timeline, paused: bool) -> Vec<String> {
+/// One of the user's objects against what it was when it was created.
+fn changed(timeline: &Timeline, kind: Kind, name: &str, paused: bool) -> Vec<String> {
     let mut found = Vec::new();
-    for kind in [Kind::Deployment, Kind::Service] {
-        let (Some(first), Some(last)) = (timeline.first(kind, HELLO), timeline.now.get(kind, HELLO)) else { continue };
-        let (mut before, mut after) = (owned(first), owned(last));
-        if kind == Kind::Deployment {
+    let (Some(first), Some(last)) = (timeline.first(kind, name), timeline.now.get(kind, name)) else { return found };
+    let (mut before, mut after) = (owned(first), owned(last));
+    if after["spec"]["paused"] == json!(true) && !paused {
+        found.push(format!("{kind:?} {name} is paused"));
+    }
+    for object in [&mut before, &mut after] {
+        let spec = object["spec"].as_object_mut().expect("every Deployment and every Service has a spec");
+        match kind {
             // The scenario changes template and size itself.
-            let is_paused = after["spec"]["paused"] == json!(true);
-            if is_paused && !paused {
-                found.push("Deployment hello is paused".into());
-            }
-            for object in [&mut before, &mut after] {
-                let spec = object["spec"].as_object_mut().expect("a Deployment has a spec");
-                spec.retain(|key, _| !matches!(key.as_str(), "template" | "replicas" | "paused"));
-            }
+            Kind::Deployment => spec.retain(|key, _| !matches!(key.as_str(), "template" | "replicas" | "paused")),
+            // Stepgate's, at rest too, where it is there at all: see `misled`.
+            _ => drop(spec.get_mut("selector").and_then(|selector| selector.as_object_mut()?.remove(VERSION))),
         }
-        if before != after {
-            let (before, after) = (before.to_string(), after.to_string());
-            found.push(format!("{kind:?} hello is not as its owner made it:\n    was {before}\n    is  {after}"));
-        }
+    }
+    if before != after {
+        let (before, after) = (before.to_string(), after.to_string());
+        found.push(format!("{kind:?} {name} is not as its owner made it:\n    was {before}\n    is  {after}"));
     }
     found
 }

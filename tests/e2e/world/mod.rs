@@ -10,6 +10,6 @@ mod timeline;
 pub use invariant::{Allowance, violations};
 pub use leftover::leftovers;
 #[allow(unused_imports, reason = "the benchmarks use all of them")]
-pub use objects::{HELLO, Kind, World, is_ready, text};
+pub use objects::{HELLO, Kind, VERSION, World, is_ready, text};
 pub use recorder::record;
 pub use timeline::{Change, Timeline};

@@ -26,6 +26,15 @@ impl Kind {
 /// The name of the Deployment, of the Service and of the Rollout in every scenario.
 pub const HELLO: &str = "hello";
 
+/// The label that tells the versions of a declared pair apart.
+pub const VERSION: &str = "version";
+
+/// The Deployments of a declared pair, from its Rollout; none where Stepgate makes the canary.
+pub fn versions(rollout: &Value) -> Vec<String> {
+    let versions = rollout.pointer("/spec/workload/versions").and_then(Value::as_array);
+    versions.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
 /// All objects of the namespace at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct World(BTreeMap<(Kind, String), Arc<Value>>);
@@ -50,6 +59,12 @@ impl World {
     pub fn status(&self, name: &str) -> RolloutStatus {
         let status = self.get(Kind::Rollout, name).and_then(|rollout| rollout.get("status"));
         status.map(|status| serde_json::from_value(status.clone()).expect("a status of our own form")).unwrap_or_default()
+    }
+
+    /// What the pods of a version have as the version label.
+    pub fn version(&self, deployment: &str) -> Option<String> {
+        let labels = self.get(Kind::Deployment, deployment)?.pointer("/spec/template/metadata/labels")?;
+        labels.get(VERSION)?.as_str().map(str::to_owned)
     }
 
     /// Replicas that the Deployment asks for.

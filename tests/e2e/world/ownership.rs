@@ -34,6 +34,15 @@ fn allowed(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+/// The same of a declared pair, where it is something else.
+fn allowed_of_versions(kind: Kind) -> Option<&'static [&'static str]> {
+    match kind {
+        Kind::Deployment => Some(&["f:spec/f:replicas"]),
+        Kind::Service => Some(&["f:spec/f:selector/f:version", "f:spec/f:selector/f:stepgate.dev/rotation"]),
+        Kind::Rollout | Kind::ReplicaSet | Kind::Pod | Kind::EndpointSlice => None,
+    }
+}
+
 // design §8.5
 pub(super) fn foreign_field(moment: &Moment) -> Option<String> {
     let object = moment.change.object.as_deref()?;
@@ -41,7 +50,8 @@ pub(super) fn foreign_field(moment: &Moment) -> Option<String> {
         return None;
     }
     let owned = ours(object).flat_map(|entry| entry.get("fieldsV1").map(leaves).unwrap_or_default());
-    let allowed = allowed(moment.change.kind);
+    let of_versions = moment.declared.then(|| allowed_of_versions(moment.change.kind)).flatten();
+    let allowed = of_versions.unwrap_or_else(|| allowed(moment.change.kind));
     let foreign: Vec<String> =
         owned.filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)) && !is_container(path)).collect();
     (!foreign.is_empty()).then(|| format!("{:?} {}: {}", moment.change.kind, moment.change.name, foreign.join(", ")))
