@@ -171,7 +171,7 @@ fn undecided(view: &View<'_>, declared: Declared<'_>) -> Option<BadPair> {
         return Some(BadPair::ServicesDisagree { versions: named, label: declared.label.to_owned() });
     }
     let known: Vec<String> = declared
-        .deployments(view.snapshot)
+        .existing(view.snapshot)
         .filter_map(|version| declared.value(version))
         .map(|value| format!("{}={value}", declared.label))
         .collect();

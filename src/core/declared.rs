@@ -11,6 +11,7 @@ use super::{
     action::{Action, Reason, Rotation},
     draft::{Draft, Progress},
     pair::Declared,
+    refusal::Refusal,
     request,
     request::Command,
     rest::begin,
@@ -77,7 +78,7 @@ pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progr
 }
 
 /// No live version is on record, or its Deployment is gone: the one that the Services name, or else the one that is to be live, is awaited
-/// complete and recorded. A Service that names it already is not written.
+/// and recorded. A Service that names it already is not written.
 fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
     draft.status.stable = None;
     draft.status.canary = None;
@@ -89,7 +90,9 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
         return draft.wait(Why::Refused(refusal));
     }
     let deployment = view.hello.name.clone();
-    if let Some(live) = declared.side(view, view.hello).filter(|_| view.hello.is_complete()) {
+    // Where another one had the clients and is gone, some ready pods are better than none.
+    let is_enough = |side: &Side<'_>| view.hello.is_complete() || (accepted && side.ready_count() > 0);
+    if let Some(live) = declared.side(view, view.hello).filter(is_enough) {
         draft.status.stable = Some(live.version());
         draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
         draft.enter(Phase::Healthy);
@@ -231,6 +234,11 @@ pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Pr
 /// The Rollout is being deleted and no release is under way: the version key stays where it is in the selectors, because without it clients
 /// would meet both versions; the rotation label goes.
 pub fn let_go(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+    // What another Rollout has is that one's to write.
+    if matches!(draft.refusal, Some(Refusal::RivalRollout { .. })) {
+        draft.act(Action::RemoveFinalizer);
+        return draft.wait(Why::Deleting);
+    }
     let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
     if !in_rotation.is_empty() {
         // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.

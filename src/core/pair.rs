@@ -82,11 +82,11 @@ impl<'a> Declared<'a> {
     /// Those of the versions that exist, in the order of the Rollout. One that is being deleted is as good as gone: its pods may end at any
     /// moment.
     pub fn deployments(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
-        self.named_deployments(snapshot).filter(|deployment| !deployment.deleting)
+        self.existing(snapshot).filter(|deployment| !deployment.deleting)
     }
 
     /// The same with those that are being deleted: their pods are of this pair for as long as they run.
-    fn named_deployments(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
+    pub fn existing(self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
         self.versions.iter().filter_map(|name| snapshot.deployments.iter().find(|deployment| deployment.name == *name)).map(AsRef::as_ref)
     }
 
@@ -200,7 +200,7 @@ impl<'a> View<'a> {
     pub fn is_of_pair(&self, pod: &PodFacts) -> bool {
         match self.pair {
             Pair::Managed { .. } => self.hello.selector.matches(&pod.labels),
-            Pair::Declared(declared) => declared.named_deployments(self.snapshot).any(|version| version.selector.matches(&pod.labels)),
+            Pair::Declared(declared) => declared.existing(self.snapshot).any(|version| version.selector.matches(&pod.labels)),
         }
     }
 

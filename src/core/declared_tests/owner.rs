@@ -104,6 +104,22 @@ fn what_an_older_rollout_has_is_not_written() {
         model.tick(250);
     }
     assert_eq!((accepted(&model).0.as_str(), model.pin()), ("RivalRollout", side("green")));
+    model.services[0].selector = Keys { side: "version" }.apply(&Pin::Rotation, &model.services[0].selector);
+    model.rollout.deleting = true;
+    model.run(|model| !model.rollout.has_finalizer);
+    assert_eq!(model.pin(), Pin::Rotation, "that is the older one's release");
+}
+
+#[test]
+fn a_live_version_that_is_deleted_leaves_its_place_to_what_is_ready_of_the_other() {
+    let mut model = healthy(&[4, 4], quarters());
+    let late = model.uids_of(GREEN)[0].clone();
+    model.pods.iter_mut().filter(|pod| pod.uid == late).for_each(|pod| pod.ready = false);
+    model.set_live(GREEN);
+    model.run(|model| model.phase() == Phase::Preparing);
+    model.deployments.retain(|deployment| deployment.name != BLUE);
+    model.run(|model| model.pin() == side("green"));
+    assert_eq!(stable(&model), GREEN);
 }
 
 #[test]
