@@ -33,6 +33,8 @@ use super::{policy::PolicySpec, status::RolloutStatus};
         .message("set exactly one of policyRef (the name of a policy) and policy (the policy itself)"),
     validation = Rule::new("!has(self.unmanagedServices) || self.unmanagedServices.all(s, !(s in self.services))")
         .message("a Service is either in services (its clients are moved) or in unmanagedServices (it may see both versions), not in both"),
+    validation = Rule::new("!has(self.policy) || !has(self.policy.affinity) || !has(self.policy.affinity.cookie)")
+        .message("policy.affinity.cookie: a plain Service gives out connections and sees no cookie in them; set affinity.clientIP, which tells clients by their address"),
 )]
 pub struct RolloutSpec {
     /// What is released.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     api::{
         PolicySpec, Span,
-        policy::{Gate, Idle, Promotion, Step, When},
+        policy::{ClientIpAffinity, Gate, Idle, Promotion, Step, When},
     },
     core::{
         canary,
@@ -188,14 +188,21 @@ fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
 }
 
 fn touches_of_managed(subject: &Subject) -> Vec<String> {
-    let Subject { policy_of: _, deployment, canary: _, services, replicas, policy: _ } = subject;
+    let Subject { policy_of: _, deployment, canary: _, services, replicas, policy } = subject;
     let stem = canary::stem(deployment);
     let mut touches = vec![
         format!("Deployment {deployment}: paused for as long as the release lasts"),
         format!("Deployment {stem}-<revision>: made for the release, up to {}, and removed", counted_pods(*replicas)),
     ];
-    touches.extend(services.iter().map(|service| format!("Service {service}: one key of its selector, given back at the end")));
+    let affinity = by_address(policy).map(|affinity| format!(" and {affinity}")).unwrap_or_default();
+    touches.extend(services.iter().map(|service| format!("Service {service}: one key of its selector{affinity}, given back at the end")));
     touches
+}
+
+/// What a release sets of a Service's session affinity.
+fn by_address(policy: &PolicySpec) -> Option<String> {
+    let ClientIpAffinity { timeout } = policy.affinity.as_ref()?.client_ip.as_ref()?;
+    Some(format!("its session affinity (ClientIP, {timeout})"))
 }
 
 fn end_of_managed(subject: &Subject) -> String {
@@ -212,8 +219,10 @@ fn touches_of_versions(subject: &Subject, version: &Version, running: i32) -> Ve
     let Version { deployment, replicas, label, values: [live, canary], shared: _ } = version;
     let raised = running > *replicas;
     let raised = raised.then(|| format!("Deployment {deployment}: scaled up from {replicas} to {}", counted_pods(running)));
+    let affinity = by_address(&subject.policy).map(|affinity| format!("; {affinity}, given back at the end")).unwrap_or_default();
     let services = subject.services.iter();
-    let services = services.map(|service| format!("Service {service}: the key {label} of its selector, {live} before and {canary} after"));
+    let services =
+        services.map(|service| format!("Service {service}: the key {label} of its selector, {live} before and {canary} after{affinity}"));
     raised.into_iter().chain(services).collect()
 }
 

@@ -8,7 +8,8 @@ use crate::api::{
 };
 
 use super::{
-    service_split::{Split, by_counts, by_rotation},
+    affinity,
+    service_split::{Split, by_counts, by_rotation, nested},
     view::View,
 };
 
@@ -63,16 +64,22 @@ pub fn body(view: &View<'_>, name: &str, replicas: i32) -> Value {
 }
 
 /// How the Services give a weight, under a policy, with `size` pods a side.
+///
+/// Where clients are to keep their version, `split: Exact` gives no other numbers: it would take a pod out of the rotation again.
 pub fn split(policy: &PolicySpec, weight: u8, size: i32) -> Split {
-    let by_weight = policy.split == SplitMode::Resilient && policy.canary_replicas == CanaryReplicas::ByWeight;
+    let any_pods = policy.split == SplitMode::Resilient || affinity::seconds(policy).is_some();
+    let by_weight = any_pods && policy.canary_replicas == CanaryReplicas::ByWeight;
     match weight {
         100.. => Split::All,
         ..=50 if by_weight => Split::Counts { canary: by_counts(weight, size) },
-        _ => {
-            let (canary, stable) = by_rotation(weight, size);
-            Split::Rotation { canary, stable }
-        }
+        _ => rotation(policy, weight, size),
     }
+}
+
+/// The rotation that gives a weight.
+pub fn rotation(policy: &PolicySpec, weight: u8, size: i32) -> Split {
+    let (canary, stable) = if affinity::seconds(policy).is_some() { nested(weight, size) } else { by_rotation(weight, size) };
+    Split::Rotation { canary, stable }
 }
 
 /// Canary pods that a split needs: what it counts on, and from 50 % on a full side, so that the next step does not wait for pods.

@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod adoption;
+pub mod affinity;
 pub mod bad_pair;
 pub mod canary;
 pub mod conditions;

@@ -13,7 +13,7 @@ use crate::api::{
 use super::{
     canary,
     refusal::Refusal,
-    service_split::{Keys, MANAGED, Pin, Split, by_rotation},
+    service_split::{Keys, MANAGED, Pin, Split},
     snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot, subset},
     view::{Side, View},
 };
@@ -140,10 +140,7 @@ pub struct Sizes {
 pub fn split(policy: &PolicySpec, weight: u8, sizes: Sizes, shared: impl Fn() -> Pin) -> Split {
     let Sizes { full, live, canary: running } = sizes;
     match canary::split(policy, weight, full) {
-        Split::Counts { canary } if live != full || running > canary || shared() != Pin::Open => {
-            let (canary, stable) = by_rotation(weight, full);
-            Split::Rotation { canary, stable }
-        }
+        Split::Counts { canary } if live != full || running > canary || shared() != Pin::Open => canary::rotation(policy, weight, full),
         split => split,
     }
 }

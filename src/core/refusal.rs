@@ -21,6 +21,7 @@ pub enum Refusal {
     ServiceUnsuitable { service: String, problem: Unsuitable },
     SelectsStrangers { service: String, deployment: String, pods: Vec<String> },
     OverlapNotAllowed { deployment: String, because: String },
+    CookieAffinity { services: Vec<String> },
     DeadlineTooShort { deadline: Span, what: String, needs: Span },
     UnknownPort { gate: String, deployment: String, port: String, known: Vec<String> },
     HostNetwork { gate: String, deployment: String },
@@ -53,6 +54,7 @@ pub enum Unsuitable {
     PublishNotReady,
     LocalTraffic { field: &'static str },
     ReservedKey { found: String },
+    HeadlessAffinity,
 }
 
 impl Refusal {
@@ -70,6 +72,7 @@ impl Refusal {
             Self::ServiceUnsuitable { .. } => "ServiceUnsuitable",
             Self::SelectsStrangers { .. } => "SelectsStrangers",
             Self::OverlapNotAllowed { .. } => "OverlapNotAllowed",
+            Self::CookieAffinity { .. } => "CookieAffinity",
             Self::DeadlineTooShort { .. } => "DeadlineTooShort",
             Self::UnknownPort { .. } => "UnknownPort",
             Self::HostNetwork { .. } => "HostNetwork",
@@ -93,6 +96,7 @@ impl Refusal {
             | Self::ServiceUnsuitable { .. }
             | Self::SelectsStrangers { .. }
             | Self::OverlapNotAllowed { .. }
+            | Self::CookieAffinity { .. }
             | Self::DeadlineTooShort { .. }
             | Self::UnknownPort { .. }
             | Self::HostNetwork { .. }
@@ -161,6 +165,11 @@ impl fmt::Display for Refusal {
                 f,
                 "Deployment {deployment} {because}, so two versions of it at once may not work; set workload.allowOverlap: true if they do"
             ),
+            Self::CookieAffinity { services } => write!(
+                f,
+                "affinity.cookie asks for what {} (services) cannot do: a plain Service gives out connections and sees no cookie in them; set affinity.clientIP, which tells clients by their address",
+                Names("Service", services)
+            ),
             Self::DeadlineTooShort { deadline, what, needs } => {
                 write!(f, "progressDeadline is {deadline}, but {what} takes {needs} at least, so no release could succeed; make it longer")
             }
@@ -206,6 +215,9 @@ impl fmt::Display for Unsuitable {
                 "has {field}: Local, so that clients of a node without a canary pod would be cut off; set it to Cluster"
             ),
             Self::ReservedKey { found } => write!(f, "has {found} in its selector, a key that Stepgate needs for itself; remove it"),
+            Self::HeadlessAffinity => f.write_str(
+                "is headless, so that its clients choose pods by themselves and affinity.clientIP cannot keep them; leave affinity out of the policy, or take it off the list",
+            ),
         }
     }
 }

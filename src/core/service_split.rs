@@ -120,6 +120,15 @@ pub fn by_rotation(weight: u8, size: i32) -> (i32, i32) {
     (i32::try_from(canary).unwrap_or(i32::MAX), i32::try_from(stable).unwrap_or(i32::MAX))
 }
 
+/// The numbers of canary and stable pods that have clients at a weight, where clients are to keep their version: the sets are nested.
+///
+/// Up to 50 % all stable pods are in, above all of the canary's. The more weight, the more canary pods and the fewer stable ones: no step
+/// takes a pod of the canary out again, so that a client which has come there stays.
+pub fn nested(weight: u8, size: i32) -> (i32, i32) {
+    let (weight, size) = (weight.clamp(1, 99), size.max(1));
+    if weight <= 50 { (by_counts(weight, size), size) } else { (size, by_counts(100 - weight, size)) }
+}
+
 /// The largest rotation that gives the weight exactly, where there is one.
 fn exactly(weight: i64, size: i64) -> Option<(i64, i64)> {
     // A multiple of so many pods splits into whole pods.
@@ -162,6 +171,22 @@ mod tests {
         for (weight, size, pair) in [(75, 4, (3, 1)), (75, 3, (3, 1)), (75, 10, (9, 3)), (75, 1, (1, 1)), (25, 4, (1, 3)), (99, 4, (4, 1))]
         {
             assert_eq!(by_rotation(weight, size), pair, "{weight} % of {size}");
+        }
+    }
+
+    #[test]
+    fn nested_rotation_has_all_stable_pods_up_to_50_and_all_of_the_canarys_above() {
+        for (weight, size, pair) in [
+            (25, 4, (1, 4)),
+            (50, 4, (4, 4)),
+            (75, 4, (4, 1)),
+            (60, 10, (10, 7)),
+            (75, 10, (10, 3)),
+            (99, 10, (10, 1)),
+            (75, 1, (1, 1)),
+            (99, i32::MAX, (i32::MAX, 21_691_754)),
+        ] {
+            assert_eq!(nested(weight, size), pair, "{weight} % of {size}");
         }
     }
 
@@ -211,6 +236,13 @@ mod tests {
         #[test]
         fn more_weight_never_means_fewer_canary_pods(weight in 1u8..50, size in 1i32..200) {
             prop_assert!(by_counts(weight, size) <= by_counts(weight + 1, size));
+        }
+
+        #[test]
+        fn nested_rotation_only_adds_canary_pods_and_only_takes_stable_ones_away(weight in 1u8..99, size in 1i32..200) {
+            let ((canary, stable), (more, fewer)) = (nested(weight, size), nested(weight + 1, size));
+            prop_assert!(canary <= more && fewer <= stable);
+            prop_assert!(canary >= 1 && fewer >= 1 && more <= size && stable <= size && canary + stable >= size);
         }
     }
 }

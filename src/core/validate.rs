@@ -229,9 +229,18 @@ fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
 /// What cannot work with this Deployment, whatever the cluster does.
 fn policy_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
     let too_slow = slowest_wait(view, policy).filter(|(needs, _)| *needs >= policy.progress_deadline);
-    too_slow
-        .map(|(needs, what)| Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs })
+    affinity_problem(view, policy)
+        .or_else(|| too_slow.map(|(needs, what)| Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs }))
         .or_else(|| policy.gates.iter().find_map(|gate| gate_problem(view, gate)))
+}
+
+fn affinity_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
+    let affinity = policy.affinity.as_ref()?;
+    if affinity.cookie.is_some() {
+        return Some(Refusal::CookieAffinity { services: view.snapshot.rollout.spec.services.clone() });
+    }
+    let headless = view.services().into_iter().find(|service| service.headless)?;
+    Some(Refusal::ServiceUnsuitable { service: headless.name.clone(), problem: Unsuitable::HeadlessAffinity })
 }
 
 /// What a canary has to wait for at least before its first client, under `progressDeadline`.

@@ -96,6 +96,7 @@ pub fn refusals() -> Vec<Refusal> {
         Unsuitable::PublishNotReady,
         Unsuitable::LocalTraffic { field: "internalTrafficPolicy" },
         Unsuitable::ReservedKey { found: "pod-template-hash=5d4f8c7b9d".into() },
+        Unsuitable::HeadlessAffinity,
     ];
     let (label, both) = (|| "version".to_owned(), || ["hello-blue".to_owned(), "hello-green".to_owned()]);
     let bad_pairs = [
@@ -129,6 +130,7 @@ pub fn refusals() -> Vec<Refusal> {
         },
         Refusal::SelectsStrangers { service: hello(), deployment: hello(), pods: names(&["debug"]) },
         Refusal::OverlapNotAllowed { deployment: hello(), because: "has strategy Recreate".into() },
+        Refusal::CookieAffinity { services: names(&["hello"]) },
         Refusal::DeadlineTooShort {
             deadline: Span::seconds(600),
             what: "minReadySeconds of Deployment hello".into(),
@@ -230,8 +232,10 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
             Unsuitable::LocalTraffic { .. } => 19,
             Unsuitable::ReservedKey { .. } => 20,
             Unsuitable::OnlyOurKey { .. } => 29,
+            Unsuitable::HeadlessAffinity => 31,
         },
         Refusal::VersionNotFound { .. } => 21,
+        Refusal::CookieAffinity { .. } => 30,
         Refusal::BadPair(bad) => match bad {
             BadPair::NoVersionLabel { .. } => 22,
             BadPair::SameVersion { .. } => 23,
@@ -247,5 +251,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..77).collect());
+    assert_eq!(found, (0..79).collect());
 }

@@ -92,6 +92,31 @@ fn an_exact_split_rolled_at_the_end_for_another_size() {
 }
 
 #[test]
+fn clients_that_are_to_keep_their_version_have_all_pods_of_one_side() {
+    let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: sticky}, spec: {steps: [{weight: 25}, {weight: 60}, {weight: 75}, {weight: 100}], \
+        split: Exact, affinity: {clientIP: {timeout: 10m}}, settle: 0s, keepPrevious: 0s}}";
+    insta::assert_snapshot!(planned(policy, Some(10)).unwrap(), @r"
+    Deployment NAME (10 replicas), RolloutPolicy sticky
+
+    STAGE    WEIGHT  SHARE  CANARY PODS     STABLE PODS     SELECTOR OF THE SERVICES    HOLD
+    prepare  0 %     0 %    0 of 3 serve    10 of 10 serve  pod-template-hash=<stable>  until gates pass
+    1/4      25 %    23 %   3 of 3 serve    10 of 10 serve  as their owner wrote it     until gates pass
+    2/4      60 %    59 %   10 of 10 serve  7 of 10 serve   stepgate.dev/rotation=in    until gates pass
+    3/4      75 %    77 %   10 of 10 serve  3 of 10 serve   stepgate.dev/rotation=in    until gates pass
+    4/4      100 %   100 %  10 of 10 serve  0 of 10 serve   pod-template-hash=<canary>  until gates pass
+
+    It writes:
+      Deployment NAME: paused for as long as the release lasts
+      Deployment NAME-<revision>: made for the release, up to 10 pods, and removed
+      Service NAME: one key of its selector and its session affinity (ClientIP, 10m), given back at the end
+      up to 17 pods at a time: label stepgate.dev/rotation=in
+      at the end: the canary's ReplicaSet is handed to Deployment NAME, whose maxSurge is raised for that moment; no pod restarts
+
+    It takes at least 0s and the time that pods need to start; at most 50m, or it is rolled back or paused.
+    ");
+}
+
+#[test]
 fn a_version_of_the_users_own_takes_the_place_of_another() {
     insta::assert_snapshot!(planned(VERSIONS, None).unwrap(), @r"
     Deployment hello-green in the place of hello-blue (4 replicas), ClusterRolloutPolicy canary-quarters
