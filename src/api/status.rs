@@ -44,6 +44,11 @@ pub struct RolloutStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
 
+    /// Session affinities that are set for the release. Each is given back at its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub affinity: Vec<HeldAffinity>,
+
     /// The gates of the release.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 17))]
@@ -224,6 +229,19 @@ pub struct Traffic {
     /// What the endpoints of the Services have been seen to give, rounded; absent while they are not settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routed: Option<u8>,
+}
+
+/// The session affinity (`ClientIP`) of a Service that is set for a release, and what its owner had.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldAffinity {
+    /// Name of the Service.
+    pub service: String,
+    /// Seconds for which a client is known, as they are set.
+    pub timeout_seconds: i32,
+    /// The owner's own, to be given back; absent where the owner had no affinity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners_timeout_seconds: Option<i32>,
 }
 
 /// A gate of the release.

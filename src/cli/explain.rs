@@ -295,8 +295,10 @@ fn service(view: &View<'_>, name: &str) -> Fact {
     let others = selected.len().saturating_sub(stable + canary);
     let others = if others == 0 { String::new() } else { format!(", {others} other") };
     let endpoints = if view.endpoints_follow(service) { "endpoints agree" } else { "endpoints do not show that yet" };
+    let kept = view.snapshot.status.affinity.iter().find(|held| held.service == name && held.set() == service.affinity);
+    let kept = kept.map(|held| format!("; clients keep their pods for {} s (sessionAffinity)", held.timeout_seconds)).unwrap_or_default();
     let text = format!(
-        "{name} {} selects {}: {stable} stable, {canary} canary{others}; {endpoints}",
+        "{name} {} selects {}: {stable} stable, {canary} canary{others}; {endpoints}{kept}",
         said(&pin, service, view),
         counted(selected.len(), "ready pod"),
     );

@@ -16,7 +16,7 @@ use crate::{
     core::{
         action::{Action, Object, Rotation},
         service_split::{Keys, Pin},
-        snapshot::{DeploymentFacts, ReplicaSetFacts},
+        snapshot::{DeploymentFacts, ReplicaSetFacts, SessionAffinity},
     },
     serve::metrics::{Metrics, Write, WriteOutcome},
 };
@@ -210,8 +210,8 @@ impl Calls {
             Action::ProbeGuard { deployment } => Written::Guarded(self.is_guarded(deployment).await?),
             Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, json!({"spec": {"paused": paused}})).await?,
             Action::ProbePin { service, side_key } => Written::Guarded(self.is_pin_held(service, side_key).await?),
-            Action::PinService { service, side_key, from: _, to } => {
-                let patch = pin_patch(Keys { side: side_key }, to);
+            Action::PinService { service, side_key, from: _, to, affinity } => {
+                let patch = pin_patch(Keys { side: side_key }, to, *affinity);
                 service_written(&self.patch(&self.services(), service, patch).await?)
             }
             Action::CreateCanary { body, .. } => {
@@ -362,11 +362,22 @@ fn versioned(object: &Object, mut patch: Value) -> Value {
     patch
 }
 
-fn pin_patch(keys: Keys<'_>, to: &Pin) -> Value {
+fn pin_patch(keys: Keys<'_>, to: &Pin, affinity: Option<SessionAffinity>) -> Value {
     let selector: serde_json::Map<String, Value> = keys.all().map(|key| (key.to_owned(), Value::Null)).into_iter().collect();
     let mut patch = json!({"spec": {"selector": selector}});
     if let Some((key, value)) = keys.entry(to) {
         patch["spec"]["selector"][key] = json!(value);
+    }
+    match affinity {
+        None => {}
+        Some(SessionAffinity::Off) => {
+            patch["spec"]["sessionAffinity"] = json!("None");
+            patch["spec"]["sessionAffinityConfig"] = Value::Null;
+        }
+        Some(SessionAffinity::ClientIp(seconds)) => {
+            patch["spec"]["sessionAffinity"] = json!("ClientIP");
+            patch["spec"]["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": seconds}});
+        }
     }
     patch
 }
@@ -417,16 +428,27 @@ mod tests {
     #[test]
     fn a_pin_names_all_keys_of_ours_so_that_none_is_left_over() {
         assert_eq!(
-            pin_patch(MANAGED, &Pin::Side("5d4f".into())),
+            pin_patch(MANAGED, &Pin::Side("5d4f".into()), None),
             json!({"spec": {"selector": {"pod-template-hash": "5d4f", "stepgate.dev/rotation": null}}})
         );
         assert_eq!(
-            pin_patch(Keys { side: "version" }, &Pin::Rotation),
+            pin_patch(Keys { side: "version" }, &Pin::Rotation, None),
             json!({"spec": {"selector": {"version": null, "stepgate.dev/rotation": "in"}}})
         );
         assert_eq!(
-            pin_patch(MANAGED, &Pin::Open),
+            pin_patch(MANAGED, &Pin::Open, None),
             json!({"spec": {"selector": {"pod-template-hash": null, "stepgate.dev/rotation": null}}})
         );
+    }
+
+    #[test]
+    fn an_affinity_that_is_given_back_leaves_no_time_behind() {
+        let patch = |affinity| pin_patch(MANAGED, &Pin::Open, Some(affinity))["spec"].clone();
+        let (set, off) = (patch(SessionAffinity::ClientIp(600)), patch(SessionAffinity::Off));
+        assert_eq!(set["sessionAffinity"], "ClientIP");
+        assert_eq!(set["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 600}}));
+        assert_eq!(off["sessionAffinity"], "None");
+        assert!(off.as_object().is_some_and(|spec| spec["sessionAffinityConfig"].is_null()));
+        assert!(pin_patch(MANAGED, &Pin::Open, None)["spec"].get("sessionAffinityConfig").is_none(), "what is not named stays");
     }
 }

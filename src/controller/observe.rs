@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{ContainerStatus, Pod, Service},
+        core::v1::{ContainerStatus, Pod, Service, ServiceSpec},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -22,6 +22,7 @@ use crate::{
         revision::revision,
         snapshot::{
             DeploymentFacts, DeploymentStatusFacts, Expression, PodFacts, ReplicaSetFacts, Rival, RolloutFacts, Selector, ServiceFacts,
+            SessionAffinity,
         },
     },
 };
@@ -47,6 +48,7 @@ pub struct ServiceSeen {
     pub resource_version: String,
     pub deleting: bool,
     pub selector: BTreeMap<String, String>,
+    pub affinity: SessionAffinity,
     pub external_name: bool,
     pub headless: bool,
     pub publish_not_ready: bool,
@@ -86,9 +88,30 @@ impl RolloutSeen {
 impl ServiceSeen {
     /// The Service with the pods, by uid, that are behind its ready endpoints.
     pub fn with_endpoints(&self, endpoints: Vec<String>) -> ServiceFacts {
-        let Self { name, uid: _, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic } =
-            self.clone();
-        ServiceFacts { name, resource_version, deleting, selector, external_name, headless, publish_not_ready, local_traffic, endpoints }
+        let Self {
+            name,
+            uid: _,
+            resource_version,
+            deleting,
+            selector,
+            affinity,
+            external_name,
+            headless,
+            publish_not_ready,
+            local_traffic,
+        } = self.clone();
+        ServiceFacts {
+            name,
+            resource_version,
+            deleting,
+            selector,
+            affinity,
+            external_name,
+            headless,
+            publish_not_ready,
+            local_traffic,
+            endpoints,
+        }
     }
 }
 
@@ -274,16 +297,27 @@ pub fn service(object: &Service) -> ServiceSeen {
     let spec = object.spec.clone().unwrap_or_default();
     let policies = [("internalTrafficPolicy", &spec.internal_traffic_policy), ("externalTrafficPolicy", &spec.external_traffic_policy)];
     let local_traffic = policies.into_iter().find_map(|(field, policy)| (policy.as_deref() == Some("Local")).then_some(field));
+    let affinity = session_affinity(&spec);
     ServiceSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         resource_version: version(object),
         deleting: object.metadata.deletion_timestamp.is_some(),
         selector: spec.selector.unwrap_or_default(),
+        affinity,
         external_name: spec.type_.as_deref() == Some("ExternalName"),
         headless: spec.cluster_ip.as_deref() == Some("None"),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         local_traffic,
+    }
+}
+
+/// The API server gives a time to every affinity by address that has none.
+fn session_affinity(spec: &ServiceSpec) -> SessionAffinity {
+    let seconds = || spec.session_affinity_config.as_ref()?.client_ip.as_ref()?.timeout_seconds;
+    match spec.session_affinity.as_deref() {
+        Some("ClientIP") => SessionAffinity::ClientIp(seconds().unwrap_or_default()),
+        _ => SessionAffinity::Off,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::service_split::Pin;
+use super::{service_split::Pin, snapshot::SessionAffinity};
 
 /// One write, or one read, asked for by a decision.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +26,14 @@ pub enum Action {
         deployment: Object,
         paused: bool,
     },
-    /// Our keys of a Service's selector: the side key of this pair, and the rotation label.
+    /// Our keys of a Service's selector: the side key of this pair, and the rotation label; in the same write its session affinity, where
+    /// that is to be another one.
     PinService {
         service: Object,
         side_key: String,
         from: Pin,
         to: Pin,
+        affinity: Option<SessionAffinity>,
     },
     /// Ours, beside the user's.
     CreateCanary {
@@ -108,7 +110,7 @@ pub enum Rotation {
 impl Action {
     /// Whether it takes clients off a bad version: it goes out before everything else and interrupts whatever is under way.
     pub fn is_pin(&self) -> bool {
-        matches!(self, Self::PinService { to: Pin::Side(_), .. })
+        matches!(self, Self::PinService { from, to: to @ Pin::Side(_), .. } if from != to)
     }
 }
 

@@ -148,17 +148,22 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
             status.observed_generation,
         )
     };
-    let same = key(recorded) == key(decided) && (!confirmed || step(recorded) == step(decided));
+    let same = key(recorded) == key(decided) && (!confirmed || step(recorded) == step(decided)) && are_owners_recorded(recorded, decided);
     if same { Difference::Detail } else { Difference::Transition }
 }
 
-/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, that traffic began, and, of a declared
-/// pair, that it is past its end.
+/// Whether everything that owners are to be given back is on record. (What is not, any more, can wait.)
+fn are_owners_recorded(recorded: &RolloutStatus, decided: &RolloutStatus) -> bool {
+    decided.affinity.iter().all(|held| recorded.affinity.contains(held))
+}
+
+/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, that traffic began, what owners are to
+/// be given back, and, of a declared pair, that it is past its end.
 pub fn is_recorded(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> bool {
     let key = |status: &RolloutStatus| {
         let declared = status.stable.as_ref().is_some_and(|stable| !stable.name.is_empty());
         let past = declared && status.phase == Some(Phase::Promoting);
         status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some(), past))
     };
-    recorded.is_some_and(|recorded| key(recorded) == key(decided))
+    recorded.is_some_and(|recorded| key(recorded) == key(decided) && are_owners_recorded(recorded, decided))
 }

@@ -9,6 +9,7 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason, Rotation},
+    affinity,
     draft::{Draft, Progress},
     pair::Declared,
     refusal::Refusal,
@@ -29,6 +30,14 @@ const PATIENCE: Span = Span::seconds(60);
 
 /// Decides while no release is under way.
 pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+    let progress = decide(view, draft, declared);
+    if draft.status.release.is_none() && draft.refusal.as_ref().is_none_or(|refusal| !refusal.leaves_live_open()) {
+        affinity::give_back(view, draft);
+    }
+    progress
+}
+
+fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
     let policy = view.snapshot.policy.as_deref();
     draft.refusal = validate::refusal(view, policy);
     // Answered now, so that it is carried out now, whatever is waited for below.
@@ -244,6 +253,9 @@ pub fn let_go(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Pro
         // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.
         let side = view.live().or_else(|| declared.side(view, view.hello));
         traffic::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
+        return draft.wait(Why::Deleting);
+    }
+    if affinity::give_back(view, draft) == Progress::Waiting {
         return draft.wait(Why::Deleting);
     }
     take_labels_off(view, draft);

@@ -10,7 +10,10 @@ use crate::api::{
     status::Phase,
 };
 
-use super::model::{Crash, Model, VERSIONS, policy};
+use super::{
+    model::{Crash, Model, VERSIONS, policy},
+    snapshot::SessionAffinity,
+};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ enum Happening {
     Pause(bool),
     Request(RequestAction),
     DropMemory,
+    /// The Service's owner gives it another session affinity, or Git the one that it has there.
+    Affinity(SessionAffinity),
     /// Of a declared pair: the version that is to be live.
     Live(usize),
     ScaleVersion(usize, i32),
@@ -54,6 +59,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Pause),
         2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry)].prop_map(Request),
         1 => Just(DropMemory),
+        1 => prop_oneof![Just(SessionAffinity::Off), Just(SessionAffinity::ClientIp(7)), Just(SessionAffinity::ClientIp(10_800))].prop_map(Affinity),
     ]
 }
 
@@ -80,11 +86,12 @@ fn some_policy() -> impl Strategy<Value = PolicySpec> {
         prop_oneof![Just("ByWeight"), Just("Full")],
         prop_oneof![3 => Just("Adopt"), 1 => Just("Roll")],
         prop_oneof![3 => Just("Rollback"), 1 => Just("Pause")],
+        prop_oneof![2 => Just(json!(null)), 1 => Just(json!({"clientIP": {"timeout": "10m"}}))],
     )
-        .prop_map(|(steps, split, replicas, promotion, on_failure)| {
+        .prop_map(|(steps, split, replicas, promotion, on_failure, affinity)| {
             policy(json!({
                 "steps": steps, "split": split, "canaryReplicas": replicas, "promotion": promotion, "onFailure": on_failure,
-                "keepPrevious": "2s", "settle": "500ms", "progressDeadline": "30s",
+                "keepPrevious": "2s", "settle": "500ms", "progressDeadline": "30s", "affinity": affinity,
             }))
         })
 }
@@ -124,6 +131,7 @@ fn happen(model: &mut Model, happening: &Happening) {
             model.edit_spec(|spec| spec.request = Some(self::Request { id, action, revision, reason: String::new(), by: String::new() }));
         }
         DropMemory => model.memory = None,
+        Affinity(affinity) => model.set_affinity(*affinity),
         Live(version) => model.set_live(VERSIONS[*version]),
         ScaleVersion(version, replicas) => model.scale_version(VERSIONS[*version], *replicas),
         ImageOf(version, image) => model.set_image_of(VERSIONS[*version], &format!("hello:v{image}")),

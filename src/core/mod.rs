@@ -35,6 +35,8 @@ pub mod view;
 pub mod why;
 
 #[cfg(test)]
+mod affinity_tests;
+#[cfg(test)]
 mod declared_tests;
 #[cfg(test)]
 mod histories;

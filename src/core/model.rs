@@ -24,7 +24,7 @@ use super::{
     revision::revision,
     snapshot::{
         DeploymentFacts, DeploymentStatusFacts, Labels, PodFacts, ProbeFacts, ReplicaSetFacts, Rival, RolloutFacts, Selector, ServiceFacts,
-        Snapshot,
+        SessionAffinity, Snapshot,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Model {
     pub sets: Vec<ReplicaSetFacts>,
     pub pods: Vec<PodFacts>,
     pub services: Vec<ServiceFacts>,
+    /// The session affinity that its owner gave the Service.
+    pub owners_affinity: SessionAffinity,
     pub rivals: Vec<Rival>,
     pub probes: BTreeMap<(String, String), ProbeFacts>,
     /// Images whose pods never become ready.
@@ -134,12 +136,14 @@ impl Model {
                 resource_version: "1".into(),
                 deleting: false,
                 selector: [("app".to_owned(), "hello".to_owned())].into(),
+                affinity: SessionAffinity::Off,
                 external_name: false,
                 headless: false,
                 publish_not_ready: false,
                 local_traffic: None,
                 endpoints: Vec::new(),
             }],
+            owners_affinity: SessionAffinity::Off,
             rivals: Vec::new(),
             probes: BTreeMap::new(),
             broken: Vec::new(),
@@ -205,6 +209,14 @@ impl Model {
 
     pub fn scale(&mut self, replicas: i32) {
         self.edit("hello", |hello| hello.replicas = replicas);
+    }
+
+    /// Its owner gives the Service another session affinity.
+    pub fn set_affinity(&mut self, affinity: SessionAffinity) {
+        let version = self.next_version();
+        self.owners_affinity = affinity;
+        let service = &mut self.services[0];
+        (service.affinity, service.resource_version) = (affinity, version);
     }
 
     pub fn edit_spec(&mut self, edit: impl FnOnce(&mut RolloutSpec)) {

@@ -44,11 +44,11 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if let Some(rollback) = trigger(view, &release, phase, canary.as_ref(), command) {
         return rollback::begin(view, draft, rollback);
     }
-    if !view.snapshot.recorded {
-        return draft.wait(Why::Recording);
-    }
     if let Some(command) = command {
         request::promote(view, draft, command);
+    }
+    if !view.snapshot.recorded {
+        return draft.wait(Why::Recording);
     }
     if matches!(phase, Phase::Progressing | Phase::Baking) && managed && !view.hello.paused {
         // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.

@@ -7,6 +7,7 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason},
+    affinity,
     draft::{Draft, Progress, step},
     native, request,
     request::Command,
@@ -220,6 +221,7 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
         max_weight: 0,
         rollback: None,
     });
+    draft.status.affinity = affinity::records(view, &draft.status.affinity, policy);
     draft.status.canary = Some(pending_version(wanted));
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);

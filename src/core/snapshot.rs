@@ -241,6 +241,16 @@ impl PodFacts {
     }
 }
 
+/// A Service's session affinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionAffinity {
+    /// Every connection goes to any pod.
+    #[default]
+    Off,
+    /// Those of one address go to the pod that the one before them went to, for so many seconds after it.
+    ClientIp(i32),
+}
+
 /// A Service, with the endpoints that the data plane has for it.
 #[derive(Clone, Debug)]
 pub struct ServiceFacts {
@@ -248,6 +258,7 @@ pub struct ServiceFacts {
     pub resource_version: String,
     pub deleting: bool,
     pub selector: Labels,
+    pub affinity: SessionAffinity,
     pub external_name: bool,
     pub headless: bool,
     pub publish_not_ready: bool,

@@ -10,7 +10,7 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason},
-    canary, declared,
+    affinity, canary, declared,
     draft::{Draft, Progress, after, elapsed, step},
     gate,
     native::{self, Catch},
@@ -35,6 +35,10 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         Pair::Declared(_) => declared::hold_live(view, draft, release, &live),
     };
     if held == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    if affinity::hold(view, draft, release) == Progress::Waiting {
+        draft.deadline(release.policy.progress_deadline, view.now);
         return Progress::Waiting;
     }
     let Some(deployment) = view.canary_deployment() else {

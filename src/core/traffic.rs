@@ -9,12 +9,12 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason, Rotation},
-    canary,
+    affinity, canary,
     draft::{Draft, Progress, after, elapsed},
     gate::min_ready,
     replicas::share,
     service_split::{Pin, Split, percent},
-    snapshot::{PodFacts, ServiceFacts},
+    snapshot::{PodFacts, ServiceFacts, SessionAffinity},
     view::{Side, View, count},
     why::Why,
 };
@@ -64,9 +64,17 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
+    let stands = stands(view, draft);
+    if affinity::hold(view, draft, release) == Progress::Waiting {
+        if stands {
+            draft.notice(Reason::SelectorContested, "the session affinity of a Service is not what the policy asks for; setting it again");
+        }
+        draft.deadline(release.policy.progress_deadline, view.now);
+        return Progress::Waiting;
+    }
     let target = split.pin(sides.canary.value);
     if let Split::Rotation { canary, stable } = split
-        && label(view, draft, &chosen(view, sides, canary, stable)) == Progress::Waiting
+        && label(view, draft, &chosen(view, sides, canary.max(kept(release, weight, sides.canary)), stable)) == Progress::Waiting
     {
         draft.status.traffic = Some(Traffic { desired: weight, routed: None });
         return draft.wait(Why::ChangingWeight { weight });
@@ -85,10 +93,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         if read_pods_first(view, draft) == Progress::Waiting {
             return Progress::Waiting;
         }
-        // Held and waiting for nothing, yet not as it was: somebody else wrote it. (After a shelter the clock of the wait still runs.)
-        let (was, is) = (view.snapshot.status.step.as_ref(), draft.status.step.as_ref());
-        let held = was.is_some_and(|was| was.since.is_some() && was.waiting_since.is_none() && is.is_some_and(|is| is.index == was.index));
-        if held {
+        if stands {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
             draft.notice(
                 Reason::SelectorContested,
@@ -120,12 +125,25 @@ pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
     draft.wait(Why::Verifying)
 }
 
-/// Writes a pin into Services.
+/// Whether the step stands: held, and waiting for nothing. What is not as it was then, somebody else wrote. (After a shelter the clock of
+/// the wait still runs.)
+fn stands(view: &View<'_>, draft: &Draft) -> bool {
+    let (was, is) = (view.snapshot.status.step.as_ref(), draft.status.step.as_ref());
+    was.is_some_and(|was| was.since.is_some() && was.waiting_since.is_none() && is.is_some_and(|is| is.index == was.index))
+}
+
+/// Writes a pin into Services, and with it the session affinity that they are to have by now.
 pub fn move_services(view: &View<'_>, draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) {
-    let side_key = view.keys().side;
     for service in services {
-        draft.act(Action::PinService { service: service.object(), side_key: side_key.to_owned(), from: view.pin(service), to: to.clone() });
+        let affinity = affinity::beside(view, draft, service);
+        pin(view, draft, service, to, affinity);
     }
+}
+
+/// Writes a pin into a Service, and its session affinity where that is to be another one.
+pub fn pin(view: &View<'_>, draft: &mut Draft, service: &ServiceFacts, to: &Pin, affinity: Option<SessionAffinity>) {
+    let (from, side_key) = (view.pin(service), view.keys().side.to_owned());
+    draft.act(Action::PinService { service: service.object(), side_key, from, to: to.clone(), affinity });
 }
 
 /// Waits before a Service is opened until it is known everywhere that the pods which its pin has kept out are ending.
@@ -151,10 +169,15 @@ pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
     let rest = view.rest_pin();
     let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).collect();
     let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
-    if pinned.is_empty() && labelled.is_empty() {
-        return Progress::Done;
+    let lent = affinity::lent(view, draft);
+    if pinned.is_empty() && labelled.is_empty() && lent.is_empty() {
+        return affinity::give_back(view, draft);
     }
-    move_services(view, draft, pinned, &rest);
+    for service in pinned {
+        let owners = lent.iter().find(|(other, _)| other.name == service.name).map(|(_, owners)| *owners);
+        pin(view, draft, service, &rest, owners);
+    }
+    affinity::give_back(view, draft);
     draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
     Progress::Waiting
 }
@@ -174,6 +197,16 @@ pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
 fn enough(view: &View<'_>, sides: Sides<'_, '_>) -> i32 {
     let selectable = sides.canary.ready_count() + sides.live.map_or(0, Side::ready_count);
     view.hello.replicas.min(selectable)
+}
+
+/// Pods of the canary that a weight takes clients from no more, where clients are to keep their version: also those that are more than the
+/// split counts on, because somebody scaled in between.
+fn kept(release: &Release, weight: u8, canary: &Side<'_>) -> i32 {
+    match affinity::seconds(&release.policy) {
+        None => 0,
+        Some(_) if weight > 50 => canary.ready_count(),
+        Some(_) => count(canary.ready().filter(|pod| pod.labels.contains_key(ROTATION))),
+    }
 }
 
 /// The pods that carry the rotation label for a split: those that do already, then by name. Missing pods of one side are made up for by

@@ -29,6 +29,8 @@ pub enum Why {
     Restoring { deployment: String },
     /// Services are being pinned to the live side.
     Pinning { services: Vec<String> },
+    /// Session affinity is being set on Services.
+    KeepingClients { services: Vec<String> },
     /// The canary is being made.
     CreatingCanary { name: String },
     /// An object of that name is being removed first.
@@ -201,6 +203,11 @@ impl fmt::Display for Why {
             Self::Pausing { deployment } => write!(f, "pausing Deployment {deployment} before its new template takes effect"),
             Self::Restoring { deployment } => write!(f, "taking back the roll-out that Deployment {deployment} had begun by itself"),
             Self::Pinning { services } => write!(f, "pinning {} to the live version", Names("Service", services)),
+            Self::KeepingClients { services } => write!(
+                f,
+                "setting session affinity on {}, so that clients keep their version while the weight rises",
+                Names("Service", services)
+            ),
             Self::CreatingCanary { name } => write!(f, "creating Deployment {name}"),
             Self::CanaryBeingRemoved { name } => write!(f, "waiting for the removal of an earlier Deployment {name}"),
             Self::CanaryPods { needed, trouble, until } => {

@@ -59,6 +59,7 @@ pub fn whys() -> Vec<Why> {
         Why::Pausing { deployment: hello() },
         Why::Restoring { deployment: hello() },
         Why::Pinning { services: names(&["hello"]) },
+        Why::KeepingClients { services: names(&["hello"]) },
         Why::CreatingCanary { name: "hello-3f9c1a".into() },
         Why::CanaryBeingRemoved { name: "hello-3f9c1a".into() },
         Why::CanaryPods { needed: 4, trouble: None, until: Some(time()) },
@@ -202,7 +203,8 @@ fn place(why: &Why) -> usize {
             RollStage::RemovingCanary => 45,
         },
         Why::Swapping { .. } => 46,
-        Why::Refused(refusal) => 47 + place_of_refusal(refusal),
+        Why::KeepingClients { .. } => 47,
+        Why::Refused(refusal) => 48 + place_of_refusal(refusal),
     }
 }
 
@@ -251,5 +253,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..79).collect());
+    assert_eq!(found, (0..80).collect());
 }

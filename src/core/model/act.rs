@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Crash, Model, UNSEEN};
 use crate::{
-    api::{HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN},
+    api::{HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN, status::HeldAffinity},
     core::{
         action::{Action, Rotation},
         decide::{Decision, Difference, decide, difference},
@@ -42,8 +42,21 @@ impl Model {
         written || !decision.actions.is_empty()
     }
 
+    /// What the owner had is on record before it is changed, and nothing else is given back.
+    fn check_affinity(&self, action: &Action) {
+        let Action::PinService { service, affinity: Some(to), .. } = action else { return };
+        let is_on_record = |held: &HeldAffinity| held.service == service.name && held.set() == *to && held.owners() == self.owners_affinity;
+        assert!(
+            *to == self.owners_affinity || self.recorded.affinity.iter().any(is_on_record),
+            "{to:?} is set, and {:?} is not on record\n{}",
+            self.owners_affinity,
+            self.trace.join("\n")
+        );
+    }
+
     /// Design §8.2 and §8.3, asserted on every write.
     fn check(&self, action: &Action) {
+        self.check_affinity(action);
         if self.is_declared() {
             return self.check_declared(action);
         }
@@ -53,6 +66,9 @@ impl Model {
             self.pods.iter().filter(|pod| pod.serves() && subset(&MANAGED.apply(pin, &service.selector), &pod.labels)).collect::<Vec<_>>()
         };
         let from = MANAGED.pin(&service.selector);
+        if *to == from {
+            return;
+        }
         if *to == Pin::Open && from != Pin::Open && selected(&from).len() >= usize::try_from(self.hello().replicas).unwrap_or(0) {
             let unseen = |pod: &&PodFacts| pod.ready && pod.deleting_since.is_some_and(|since| self.now.duration_since(since) < UNSEEN);
             let ending = self.pods.iter().filter(unseen).find(|pod| !subset(&MANAGED.apply(&from, &service.selector), &pod.labels));
@@ -79,10 +95,11 @@ impl Model {
             Action::ReadPods => self.pods_read_at = Some(self.now),
             Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
             Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| deployment.paused = *paused),
-            Action::PinService { service, side_key, to, .. } => {
+            Action::PinService { service, side_key, to, affinity, .. } => {
                 let version = self.next_version();
                 let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the Service");
                 service.selector = Keys { side: side_key }.apply(to, &service.selector);
+                service.affinity = affinity.unwrap_or(service.affinity);
                 service.resource_version = version;
             }
             Action::CreateCanary { name, body } => {
@@ -134,6 +151,7 @@ impl Model {
     /// Design §8.5: at rest nothing of ours is left.
     pub fn assert_clean(&self) {
         let trace = || self.trace.join("\n");
+        assert!(self.services.iter().all(|service| service.affinity == self.owners_affinity), "an affinity is not given back\n{}", trace());
         if self.is_declared() {
             return self.assert_declared_clean();
         }

@@ -91,6 +91,9 @@ impl Model {
             other => panic!("{other:?} is not for Deployments of the user's own\n{}", trace()),
         };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
+        if KEYS.pin(&service.selector) == *to {
+            return;
+        }
         let ready = |labels| self.pods.iter().filter(|pod| pod.serves() && subset(labels, &pod.labels)).collect::<Vec<_>>();
         let (now, then) = (ready(&service.selector), ready(&KEYS.apply(to, &service.selector)));
         let status = self.status();
