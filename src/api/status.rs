@@ -40,7 +40,7 @@ pub struct RolloutStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<StepStatus>,
 
-    /// Share of the connections that go to the canary.
+    /// Shares of the canary: of connections, and of clients where affinity keeps them on their version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
 
@@ -220,15 +220,20 @@ pub struct StepStatus {
     pub waiting_since: Option<Timestamp>,
 }
 
-/// Share of the connections that go to the canary, in percent.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// Shares of the canary, in percent.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
     /// What the step asks for.
     pub desired: u8,
-    /// What the endpoints of the Services have been seen to give, rounded; absent while they are not settled.
+    /// What the endpoints of the Services have been seen to give, rounded; absent while they are not settled. It is a share of connections;
+    /// with affinity: of the clients that are new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routed: Option<u8>,
+    /// With affinity: share of the clients from before the release that its steps have moved, as far as they have come back since. Absent
+    /// while the endpoints are not settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<u8>,
 }
 
 /// The session affinity (`ClientIP`) of a Service that is set for a release, and what its owner had.

@@ -55,6 +55,11 @@ pub fn weight(traffic: &Traffic) -> String {
     }
 }
 
+/// The share of the clients from before the release, where affinity makes it another one than that of the connections.
+fn apart(traffic: &Traffic) -> Option<u8> {
+    traffic.clients.filter(|clients| traffic.routed != Some(*clients))
+}
+
 /// The screen of one Rollout, in lines of about `columns`.
 pub fn screen(rollout: &Rollout, caller: &Caller, now: Timestamp, columns: usize) -> String {
     let mut screen = heading(rollout, now);
@@ -92,7 +97,8 @@ fn heading(rollout: &Rollout, now: Timestamp) -> String {
 /// The Deployment and its versions, as a tree.
 fn versions(rollout: &Rollout, status: &RolloutStatus) -> String {
     let shares = shares(status);
-    let share = |share: Option<u8>| share.map_or_else(|| "on the move".to_owned(), |share| format!("{share} % of the clients"));
+    let whose = if status.traffic.as_ref().and_then(apart).is_some() { "new clients" } else { "the clients" };
+    let share = |share: Option<u8>| share.map_or_else(|| "on the move".to_owned(), |share| format!("{share} % of {whose}"));
     let mut rows = Vec::new();
     if let Some(stable) = &status.stable {
         rows.push(version("stable", stable, pods(stable), share(shares.map(|(stable, _)| stable))));
@@ -133,6 +139,9 @@ fn facts(rollout: &Rollout, now: Timestamp) -> Vec<(&'static str, String)> {
     };
     if let Some(traffic) = &status.traffic {
         facts.push(("weight", weight(traffic)));
+        if let Some(moved) = apart(traffic) {
+            facts.push(("clients", format!("{moved} % of those from before the release have moved; affinity keeps the others")));
+        }
     }
     facts.push(("why", seen_from(&status.why, now)));
     if rollout.spec.paused && status.release.is_none() {
@@ -407,5 +416,15 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_red() {
         assert!(screen(&rollout("rolled back"), &caller(), now(), 100).contains("\u{1b}[31mRolledBack\u{1b}[0m"));
+    }
+
+    #[test]
+    fn connections_and_clients_are_told_apart_where_affinity_keeps_them() {
+        let mut rollout = rollout("holding");
+        rollout.status.as_mut().unwrap().traffic.as_mut().unwrap().clients = Some(0);
+        let screen = plain(&screen(&rollout, &caller(), now(), 100));
+        let line = |label: &str| screen.lines().find(|line| line.contains(label)).unwrap_or_default();
+        assert!(line("stable").contains("80 % of new clients") && line("canary").contains("20 % of new clients"), "{screen}");
+        assert_eq!(line("those from before"), "  clients  0 % of those from before the release have moved; affinity keeps the others");
     }
 }

@@ -153,12 +153,13 @@ fn forget(view: &View<'_>, draft: &mut Draft) {
 }
 
 /// The share of the clients from before the release that a weight has moved, in percent, as far as they have come back since: those whose
-/// pods had to leave the rotation, step by step, evenly spread over the pods that were left in it.
-pub fn moved(policy: &PolicySpec, weight: u8, size: i32) -> u8 {
+/// pods had to leave the rotation, step by step, evenly spread over the pods that were left in it. None without affinity.
+pub fn moved(policy: &PolicySpec, weight: u8, size: i32) -> Option<u8> {
     /// A share of 1, in millionths.
     const ALL: i64 = 1_000_000;
+    seconds(policy)?;
     if weight >= 100 {
-        return 100;
+        return Some(100);
     }
     let (mut kept, mut before) = (ALL, i64::from(size.max(1)));
     for step in policy.steps.iter().filter(|step| step.weight <= weight) {
@@ -168,7 +169,7 @@ pub fn moved(policy: &PolicySpec, weight: u8, size: i32) -> u8 {
         kept = kept - left + left * stable / (canary + stable);
         before = stable;
     }
-    u8::try_from((ALL - kept + ALL / 200) / (ALL / 100)).unwrap_or(100)
+    u8::try_from((ALL - kept + ALL / 200) / (ALL / 100)).ok()
 }
 
 #[cfg(test)]
@@ -256,7 +257,7 @@ mod tests {
             (TENTHS, 10, 90, 82),
             (TENTHS, 10, 100, 100),
         ] {
-            assert_eq!(moved(&steps(weights), weight, size), percent, "{weight} % of {size}");
+            assert_eq!(moved(&steps(weights), weight, size), Some(percent), "{weight} % of {size}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason},
+    affinity,
     draft::{Draft, Progress, after},
     native::{self, Catch},
     pair::Pair,
@@ -75,7 +76,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
     let Some(rollback) = &release.rollback else { return Progress::Done };
     let reason = rollback.message.clone();
     draft.enter(Phase::RollingBack);
-    draft.status.traffic = Some(Traffic { desired: 0, routed: None });
+    draft.status.traffic = Some(Traffic::default());
     let Some(live) = view.live() else {
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
@@ -157,7 +158,8 @@ fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Sid
         return draft.wait(Why::Confirming { weight: 0, services });
     }
     // Without a Service there is nothing to be seen.
-    draft.status.traffic = Some(Traffic { desired: 0, routed: (!view.services().is_empty()).then_some(0) });
+    let routed = (!view.services().is_empty()).then_some(0);
+    draft.status.traffic = Some(Traffic { desired: 0, routed, clients: routed.filter(|_| affinity::seconds(&release.policy).is_some()) });
     let confirmed_at = confirmed_at.unwrap_or(view.now);
     if let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut()) {
         rollback.confirmed_at = Some(confirmed_at);

@@ -171,7 +171,9 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
         let hold = steps.iter().find(|step| step.weight == at.weight).map(|step| step.hold).unwrap_or_default();
         let since = *at.since.get_or_insert_with(|| {
-            draft.notice(Reason::WeightConfirmed, format!("{} % of the clients are on revision {}", at.weight, release.revision));
+            let keeps = affinity::seconds(&release.policy).is_some() && at.weight < 100;
+            let clients = if keeps { "new clients go to" } else { "the clients are on" };
+            draft.notice(Reason::WeightConfirmed, format!("{} % of {clients} revision {}", at.weight, release.revision));
             after(view.now, traffic::settle(view, release))
         });
         at.waiting_since = waiting_since;

@@ -48,7 +48,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     let size = view.full_size();
     let split = view.split(&release.policy, weight);
     let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
-    draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary) });
+    draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary), clients: None });
     if deployment.replicas < wanted {
         draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
     }
@@ -76,7 +76,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     if let Split::Rotation { canary, stable } = split
         && label(view, draft, &chosen(view, sides, canary.max(kept(release, weight, sides.canary)), stable)) == Progress::Waiting
     {
-        draft.status.traffic = Some(Traffic { desired: weight, routed: None });
+        draft.status.traffic = Some(Traffic { desired: weight, ..Traffic::default() });
         return draft.wait(Why::ChangingWeight { weight });
     }
     let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
@@ -102,7 +102,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         }
         move_services(view, draft, to_move, &target);
         // What the endpoints gave a moment ago is over by the time this is read.
-        draft.status.traffic = Some(Traffic { desired: weight, routed: None });
+        draft.status.traffic = Some(Traffic { desired: weight, ..Traffic::default() });
         draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::ChangingWeight { weight });
     }
@@ -110,6 +110,9 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     if !unconfirmed.is_empty() {
         draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::Confirming { weight, services: unconfirmed });
+    }
+    if let Some(traffic) = &mut draft.status.traffic {
+        traffic.clients = traffic.routed.and(affinity::moved(&release.policy, weight, size));
     }
     retire_labels(view, draft, split);
     Progress::Done
@@ -182,7 +185,7 @@ pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
     Progress::Waiting
 }
 
-/// The share of the connections that the canary gets, from the endpoints; none while a Service has no endpoint or its endpoints trail.
+/// The share of new connections that the canary gets, from the endpoints; none while a Service has no endpoint or its endpoints trail.
 pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
     let services = view.services();
     if services.iter().any(|service| service.endpoints.is_empty() || !view.endpoints_follow(service)) {
