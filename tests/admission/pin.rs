@@ -100,6 +100,38 @@ fn the_version_key_of_a_declared_pair_is_held_at_rest_too() {
 }
 
 #[test]
+fn the_session_affinity_of_a_release_is_held() {
+    let Some(world) = World::at_rest("pin-affinity") else { return };
+    world.user.feed(&["apply", "-f", "-"], &service("hello").to_string());
+    let affinity = || {
+        let spec = world.user.get(&["service", "hello"])["spec"].clone();
+        (spec["sessionAffinity"].clone(), spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].clone())
+    };
+    let set = r#"{"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 600}}}}"#;
+    let off = r#"{"spec": {"sessionAffinity": "None", "sessionAffinityConfig": null}}"#;
+    world.set_status(&json!({ "affinity": [{ "service": "hello", "timeoutSeconds": 600 }] }));
+    // Until it is set it is the owner's.
+    let longer = with(service("hello"), "/spec/sessionAffinity", "ClientIP");
+    world.user.feed(&["apply", "-f", "-"], &longer.to_string());
+    assert_eq!(affinity(), (json!("ClientIP"), json!(10_800)));
+    world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", set]);
+    let none = with(service("hello"), "/spec/sessionAffinity", "None");
+    for (way, args) in WHOLE {
+        for manifest in [service("hello"), none.clone(), longer.clone()] {
+            world.user.feed(args, &manifest.to_string());
+            assert_eq!(affinity(), (json!("ClientIP"), json!(600)), "by {way}: {}", manifest["spec"]["sessionAffinity"]);
+        }
+    }
+    world.user.run(&["patch", "service", "hello", "--type=merge", "-p", off]);
+    assert_eq!(affinity(), (json!("ClientIP"), json!(600)));
+    // Given back, it is the owner's again.
+    world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", off]);
+    assert_eq!(affinity().0, "None");
+    world.user.feed(WHOLE[2].1, &longer.to_string());
+    assert_eq!(affinity(), (json!("ClientIP"), json!(10_800)));
+}
+
+#[test]
 fn the_controller_pins_and_unpins() {
     let Some(world) = pinned("pin-controller") else { return };
     world.stepgate.run(&["patch", "service", "hello", "--type=merge", "-p", r#"{"spec": {"selector": {"pod-template-hash": "h2"}}}"#]);

@@ -98,7 +98,10 @@ impl Law {
             self.judge_fields(entry, resource, &changed);
         }
         match resource {
-            "services" => self.judge_selector(entry),
+            "services" => {
+                self.judge_selector(entry);
+                self.judge_affinity(entry);
+            }
             "rollouts.stepgate.dev" => self.judge_status(entry),
             _ => {}
         }
@@ -131,7 +134,7 @@ impl Law {
             "replicasets.apps" => {
                 path.starts_with("/metadata/ownerReferences") || path == "/spec/replicas" || counts.iter().any(|known| known == path)
             }
-            "services" => owned.iter().any(|known| known == path),
+            "services" => owned.iter().any(|known| known == path) || path.starts_with("/spec/sessionAffinity"),
             "pods" => path == label_path("labels", ROTATION),
             _ => false,
         };
@@ -189,6 +192,25 @@ impl Law {
             }
         } else if json::text(&rollout, "/status/release/trafficSince").is_empty() {
             self.breaks(entry, "sends clients to a revision before that is on record");
+        }
+    }
+
+    /// What the owner had, and what is set instead, is on record before either is written.
+    fn judge_affinity(&mut self, entry: &Entry) {
+        let (Some(before), Some(after)) = (&entry.before, &entry.after) else { return };
+        let seconds = |service: &Value| {
+            let is_set = json::text(service, "/spec/sessionAffinity") == "ClientIP";
+            is_set.then(|| json::int(service, "/spec/sessionAffinityConfig/clientIP/timeoutSeconds"))
+        };
+        let (had, has) = (seconds(before), seconds(after));
+        let Some(rollout) = self.all("rollouts.stepgate.dev").next().filter(|_| had != has).cloned() else { return };
+        let is_known = |held: &Value| {
+            let (set, owners) = (held["timeoutSeconds"].as_i64(), held["ownersTimeoutSeconds"].as_i64());
+            (had, has) == (owners, set) || (had, has) == (set, owners)
+        };
+        if !json::items(&rollout, "/status/affinity").iter().any(is_known) {
+            let what = format!("changes an affinity from {had:?} to {has:?}, which is not on record");
+            self.breaks(entry, &what);
         }
     }
 

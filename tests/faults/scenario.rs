@@ -60,6 +60,11 @@ fn with_health(mut policy: Value) -> Value {
     policy
 }
 
+fn with_affinity(mut policy: Value) -> Value {
+    policy["affinity"] = json!({"clientIP": {"timeout": "10m"}});
+    policy
+}
+
 /// All stories.
 pub fn all() -> Vec<Scenario> {
     use Act::*;
@@ -77,6 +82,9 @@ pub fn all() -> Vec<Scenario> {
     vec![
         Scenario { budget: Some(32), ..story("resilient", brisk(), true, &[], promoted) },
         Scenario { budget: Some(40), ..story("exact", quarters("0s", "Exact", "Adopt"), true, &[], promoted) },
+        Scenario { budget: Some(34), ..story("sticky", with_affinity(brisk()), true, &[], promoted) },
+        story("sticky, aborted at 75, unguarded", with_affinity(held()), false, &[(Confirmed(75), Abort)], rolled_back),
+        story("sticky, deleted at 50", with_affinity(held()), true, &[(Confirmed(50), DeleteRollout)], gone("v1", true)),
         story("held", held(), true, &[], promoted),
         story("unguarded", brisk(), false, &[], promoted),
         story("blue-green", blue_green(), true, &[], promoted),

@@ -487,6 +487,10 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     if selector != Some(json!({"app": "hello"})) {
         left.push(format!("left: selector {selector:?}"));
     }
+    let affinity = law.get("services", "hello").map(|service| at::text(service, "/spec/sessionAffinity").to_owned());
+    if affinity.as_deref() != Some("None") {
+        left.push(format!("left: session affinity {affinity:?}"));
+    }
     for pod in law.all("pods").filter(|pod| at::label(pod, ROTATION).is_some() && !at::deleting(pod)) {
         left.push(format!("left: rotation label on pod {}", at::name(pod)));
     }

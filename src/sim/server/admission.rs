@@ -129,7 +129,7 @@ fn pause(server: &ApiServer, old: &Value, new: &mut Value) {
     }
 }
 
-/// Keeps the selector keys that are Stepgate's as they are: neither removed, nor changed, nor added by others.
+/// Keeps the selector keys that are Stepgate's as they are, neither removed, nor changed, nor added by others; and the session affinity.
 fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
     let (Some(before), Some(_)) = (json::fields(old, "/spec/selector"), json::fields(new, "/spec/selector")) else { return };
     let named = |rollout: &&Arc<Value>| json::items(rollout, "/spec/services").iter().any(|service| service == json::name(new));
@@ -145,6 +145,21 @@ fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
             Some(value) => drop(after.insert(key.into(), value.clone())),
             None => drop(after.remove(key)),
         }
+    }
+    stick(&rollout, old, new);
+}
+
+/// Keeps the session affinity that the Rollout's status has on record as set for a release.
+fn stick(rollout: &Value, old: &Value, new: &mut Value) {
+    const SECONDS: &str = "/spec/sessionAffinityConfig/clientIP/timeoutSeconds";
+    let is_set = |held: &Value| {
+        held["service"] == json::name(old)
+            && json::text(old, "/spec/sessionAffinity") == "ClientIP"
+            && json::int(old, SECONDS) == json::int(held, "/timeoutSeconds")
+    };
+    if json::items(rollout, "/status/affinity").iter().any(is_set) {
+        json::copy(old, new, "/spec/sessionAffinity");
+        json::copy(old, new, "/spec/sessionAffinityConfig");
     }
 }
 

@@ -38,7 +38,12 @@ fn allowed(kind: Kind) -> &'static [&'static str] {
 fn allowed_of_versions(kind: Kind) -> Option<&'static [&'static str]> {
     match kind {
         Kind::Deployment => Some(&["f:spec/f:replicas"]),
-        Kind::Service => Some(&["f:spec/f:selector/f:version", "f:spec/f:selector/f:stepgate.dev/rotation"]),
+        Kind::Service => Some(&[
+            "f:spec/f:selector/f:version",
+            "f:spec/f:selector/f:stepgate.dev/rotation",
+            "f:spec/f:sessionAffinity",
+            "f:spec/f:sessionAffinityConfig",
+        ]),
         Kind::Rollout | Kind::ReplicaSet | Kind::Pod | Kind::EndpointSlice => None,
     }
 }
