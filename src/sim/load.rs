@@ -71,6 +71,11 @@ impl Plan {
             most: 100_000,
         }
     }
+
+    /// The local address of the request, or of the kept connection, with this number.
+    fn source(&self, number: usize) -> Option<IpAddr> {
+        self.sources.get(number % self.sources.len().max(1)).copied()
+    }
 }
 
 /// A running client.
@@ -156,7 +161,7 @@ async fn once(plan: &Plan, number: usize, due: Instant) -> Request {
         exchange::exchange(&mut stream, plan, exchange::Then::Close).await
     };
     let answer = time::timeout(plan.timeout, exchange).await.unwrap_or(Err(Outcome::Timeout));
-    Request::ended(Kind::New, due, sent_at, answer)
+    Request { source: plan.source(number), ..Request::ended(Kind::New, due, sent_at, answer) }
 }
 
 /// Requests on one connection, one after the other, each when it is due or when the one before has ended.
@@ -190,7 +195,8 @@ async fn keep_alive(plan: Arc<Plan>, number: usize, requests: mpsc::UnboundedSen
             }
             Err(outcome) => Err(outcome),
         };
-        if requests.send(Request::ended(kind, due.into_std(), sent_at, answer)).is_err() {
+        let request = Request { source: plan.source(number), ..Request::ended(kind, due.into_std(), sent_at, answer) };
+        if requests.send(request).is_err() {
             return;
         }
     }
@@ -198,10 +204,10 @@ async fn keep_alive(plan: Arc<Plan>, number: usize, requests: mpsc::UnboundedSen
 
 async fn connect(plan: &Plan, number: usize) -> Result<TcpStream, Outcome> {
     let failed = |error: std::io::Error| Outcome::from(&error);
-    let Some(source) = plan.sources.get(number % plan.sources.len().max(1)) else {
+    let Some(source) = plan.source(number) else {
         return TcpStream::connect(plan.target).await.map_err(failed);
     };
     let socket = if plan.target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-    socket.bind(SocketAddr::new(*source, 0)).map_err(failed)?;
+    socket.bind(SocketAddr::new(source, 0)).map_err(failed)?;
     socket.connect(plan.target).await.map_err(failed)
 }

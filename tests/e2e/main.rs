@@ -11,6 +11,7 @@ mod controller;
 mod scenario;
 mod world;
 
+mod affinity;
 mod autoscaler;
 mod control;
 mod crash;

@@ -308,7 +308,8 @@ mod tests {
         let sent_at = from + Duration::from_millis(at);
         let version = (!version.is_empty()).then(|| version.to_owned());
         let outcome = if version.is_some() { Met::Status(status) } else { Met::Refused };
-        Request { kind: Kind::New, due_at: sent_at, sent_at, latency: Duration::from_millis(10), outcome, version, pod: None }
+        let latency = Duration::from_millis(10);
+        Request { kind: Kind::New, due_at: sent_at, sent_at, latency, outcome, version, pod: None, source: None }
     }
 
     fn pods(names: &[(&str, i64)]) -> BTreeSet<Identity> {

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
     io::ErrorKind,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -96,6 +97,8 @@ pub struct Request {
     pub version: Option<String>,
     /// `X-Pod` of the answer.
     pub pod: Option<String>,
+    /// The local address that it was sent from, where the plan names some.
+    pub source: Option<IpAddr>,
 }
 
 impl Request {
@@ -103,9 +106,9 @@ impl Request {
         let latency = now().saturating_duration_since(sent_at);
         match answer {
             Ok(Answer { status, version, pod, .. }) => {
-                Self { kind, due_at, sent_at, latency, outcome: Outcome::Status(status), version, pod }
+                Self { kind, due_at, sent_at, latency, outcome: Outcome::Status(status), version, pod, source: None }
             }
-            Err(outcome) => Self { kind, due_at, sent_at, latency, outcome, version: None, pod: None },
+            Err(outcome) => Self { kind, due_at, sent_at, latency, outcome, version: None, pod: None, source: None },
         }
     }
 
@@ -209,6 +212,21 @@ impl Report {
         }
         let total = f64::from(counts.values().sum::<u32>());
         counts.into_iter().map(|(version, count)| (version, f64::from(count) / total)).collect()
+    }
+
+    /// The versions that answered each source on new connections, in the order of the requests; a version stands there again only after
+    /// another one.
+    pub fn versions_by_source(&self) -> BTreeMap<IpAddr, Vec<&str>> {
+        let mut requests: Vec<&Request> = self.new_connections().collect();
+        requests.sort_by_key(|request| request.sent_at);
+        let mut seen: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
+        for (source, version) in requests.into_iter().filter_map(|request| Some((request.source?, request.version.as_deref()?))) {
+            let versions = seen.entry(source).or_default();
+            if versions.last() != Some(&version) {
+                versions.push(version);
+            }
+        }
+        seen
     }
 
     /// How late the latest request was sent: the trust that this report deserves.

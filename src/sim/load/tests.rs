@@ -145,6 +145,8 @@ async fn requests_come_from_the_chosen_addresses() {
     let report = all(Plan { sources, ..plan(target.await, 200.0, 10) }).await;
     let shares = report.shares(report.started_at, now());
     assert!(["127.0.0.2", "127.0.0.3"].iter().all(|source| (shares[*source] - 0.5).abs() < 0.01), "{shares:?}");
+    let seen = report.versions_by_source();
+    assert!(seen.iter().all(|(source, versions)| versions[..] == [source.to_string().as_str()]), "{seen:?}");
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub struct Scenario {
     controller: Controller,
     load: Option<Load>,
     longest: Duration,
+    /// Clients with an address of their own.
+    clients: u8,
     report: Option<Report>,
     /// The versions whose bad answers are the scenario's own doing.
     bad: Vec<String>,

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     fs,
     hash::{BuildHasher, RandomState},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -32,6 +33,8 @@ pub struct Plan {
     pub manifests: Manifests,
     pub allowance: Allowance,
     longest: Duration,
+    /// Clients with an address of their own; none: all have this machine's.
+    clients: u8,
     /// Nobody is started: the cluster's own controller acts.
     installed: bool,
 }
@@ -40,7 +43,8 @@ impl Plan {
     pub(super) fn new(name: &str, guard: Guard, cluster: Cluster) -> Self {
         let allowance = Allowance { unguarded: guard == Guard::Off, ..Allowance::default() };
         let longest = Duration::from_secs(180);
-        Self { name: name.replace('_', "-"), cluster, guard, manifests: Manifests::quick(), allowance, longest, installed: false }
+        let (name, manifests) = (name.replace('_', "-"), Manifests::quick());
+        Self { name, cluster, guard, manifests, allowance, longest, clients: 0, installed: false }
     }
 
     pub fn replicas(mut self, replicas: usize) -> Self {
@@ -91,6 +95,12 @@ impl Plan {
     /// The scenario takes longer than three minutes.
     pub fn lasting(mut self, longest: Duration) -> Self {
         self.longest = longest;
+        self
+    }
+
+    /// So many clients, each with an address of its own, which come in turn.
+    pub fn clients(mut self, number: u8) -> Self {
+        self.clients = number;
         self
     }
 
@@ -174,6 +184,7 @@ impl Plan {
             controller,
             load: None,
             longest: self.longest,
+            clients: self.clients,
             report: None,
             bad: Vec::new(),
             folder,
@@ -195,11 +206,7 @@ impl Scenario {
     /// Sends requests to the Service, at this rate on new connections and on 4 kept ones, once it answers at all: kube-proxy may take a
     /// second to hear of the first pods.
     pub async fn start_clients(&mut self, rate: f64) {
-        let timeline = self.timeline.borrow();
-        let address = timeline.now.get(Kind::Service, HELLO).map(|service| text(service, "/spec/clusterIP").to_owned());
-        drop(timeline);
-        let address = address.and_then(|address| address.parse().ok()).expect("the Service's address");
-        let address = SocketAddr::new(address, 80);
+        let address = self.address();
         let answers = async {
             while TcpStream::connect(address).await.is_err() {
                 time::sleep(Duration::from_millis(50)).await;
@@ -207,7 +214,36 @@ impl Scenario {
         };
         time::timeout(Duration::from_secs(10), answers).await.expect("an answer of the Service within 10 s");
         let keep_alive = KeepAlive { connections: 4, rate: 5.0 };
-        let plan = load::Plan { rate: rate.min(200.0), keep_alive, longest: self.longest, most: 1_000_000, ..load::Plan::new(address) };
+        let sources = addresses(address.ip(), 1..=self.clients);
+        let plan =
+            load::Plan { rate: rate.min(200.0), keep_alive, sources, longest: self.longest, most: 1_000_000, ..load::Plan::new(address) };
         self.load = Some(Load::start(plan));
     }
+
+    /// One request each from clients of these numbers, which have never come before; the versions that answered them.
+    pub async fn newcomers(&self, numbers: RangeInclusive<u8>) -> Vec<String> {
+        let address = self.address();
+        let sources = addresses(address.ip(), numbers);
+        let count = sources.len();
+        let mut load = Load::start(load::Plan { rate: 100.0, sources, most: count, ..load::Plan::new(address) });
+        while load.report().total() < count {
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        let report = load.stop().await;
+        assert!(report.failed().is_empty(), "{report}");
+        report.requests.iter().filter_map(|request| request.version.clone()).collect()
+    }
+
+    fn address(&self) -> SocketAddr {
+        let timeline = self.timeline.borrow();
+        let address = timeline.now.get(Kind::Service, HELLO).map(|service| text(service, "/spec/clusterIP").to_owned());
+        SocketAddr::new(address.and_then(|address| address.parse().ok()).expect("the Service's address"), 80)
+    }
+}
+
+/// Addresses of this machine for clients of these numbers: of the loopback network where the Service is there too (an embedded cluster),
+/// else those that the test cluster gives to its host.
+fn addresses(service: IpAddr, numbers: RangeInclusive<u8>) -> Vec<IpAddr> {
+    let network = if service.is_loopback() { 127 } else { 198 };
+    numbers.map(|number| IpAddr::from([network, 18, 0, number])).collect()
 }
