@@ -206,6 +206,7 @@ macro_rules! pages {
 }
 
 pages! {
+    affinity: "affinity.md", AtRest;
     autoscalers: "autoscalers.md", AtRest;
     cli: "cli.md", AtRest;
     declared_pairs: "declared-pairs.md", Files;
