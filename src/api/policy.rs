@@ -14,6 +14,9 @@ use super::duration::{Span, between};
         .message("steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}"),
     validation = Rule::new("self.steps.map(s, s.weight).isSorted() && self.steps.all(a, self.steps.exists_one(b, a.weight == b.weight))")
         .message("steps: weights must rise from step to step, such as 25, 50, 75, 100; every weight may stand once"),
+    validation = Rule::new("!has(self.gates) || self.gates.all(g, !has(g.approval) || !has(g.approval.weight) || \
+        self.steps.exists(s, s.weight == g.approval.weight))")
+        .message("gates: the weight of an approval must be that of a step"),
 )]
 pub struct PolicySpec {
     /// The weights a release goes through, in percent, strictly rising; the last one is 100. `[{weight: 100}]` alone is blue-green.
@@ -167,7 +170,12 @@ pub struct Step {
 /// A check on the new version. Exactly one of its kinds is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.readiness) != has(self.http)").message("a gate is exactly one of readiness, http: set one of them"))]
+#[x_kube(
+    validation = Rule::new("has(self.readiness) ? !has(self.http) && !has(self.approval) : has(self.http) != has(self.approval)")
+        .message("a gate is exactly one of readiness, http, approval: set one of them"),
+    validation = Rule::new("!has(self.approval) || !has(self.approval.weight) || !has(self.when) || self.when.exists(w, w == 'DuringSteps')")
+        .message("approval: its weight is that of a step, so add DuringSteps to when, or leave the weight out"),
+)]
 pub struct Gate {
     /// Name of the gate in status and events.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -180,6 +188,10 @@ pub struct Gate {
     /// An HTTP request to every ready canary pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpGate>,
+
+    /// Somebody's approval, a request `Approve` for the revision under release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalGate>,
 
     /// When the gate is checked: `BeforeTraffic`, before the first client; `DuringSteps`, all through the steps and the time at 100 %;
     /// `BeforePromotion`, before the release is made final. Default: BeforeTraffic and DuringSteps.
@@ -283,6 +295,16 @@ impl HttpGate {
     fn default_expect_status() -> String {
         "200-399".into()
     }
+}
+
+/// Holds the release where it stands until somebody approves it; once in a release.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApprovalGate {
+    /// Weight of the step that is held for it; absent where `when` says it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: Option<u8>,
 }
 
 /// Request method of an HTTP gate.

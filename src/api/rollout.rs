@@ -214,4 +214,6 @@ pub enum RequestAction {
     Abort,
     /// Release a rejected revision again, from the first step.
     Retry,
+    /// Answer the approval gate that the release waits for.
+    Approve,
 }

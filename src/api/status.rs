@@ -138,9 +138,27 @@ pub struct Release {
     /// The largest weight that was confirmed.
     #[serde(default)]
     pub max_weight: u8,
+    /// Gates that somebody has approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub approvals: Vec<Approval>,
     /// Why it is being taken back, once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
+}
+
+/// An approval of a gate.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// Name of the gate.
+    pub gate: String,
+    /// Who gave it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// When it was given.
+    #[schemars(schema_with = "time_schema")]
+    pub at: Timestamp,
 }
 
 /// Why a release is being taken back.
@@ -254,7 +272,7 @@ pub struct HeldAffinity {
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
     pub name: String,
-    /// `readiness` or `http`.
+    /// `readiness`, `http` or `approval`.
     pub kind: String,
     pub state: GateState,
     /// What was measured, such as `3 of 4 ready`.

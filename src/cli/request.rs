@@ -82,7 +82,7 @@ pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, r
     let Some(status) = &rollout.status else { return Err(Refusal::NotSeen { name, action }) };
     let (revision, state) = match action {
         RequestAction::Retry => (rejected(status).ok_or_else(|| Refusal::NothingRejected { name: name.clone() })?, "the rejected one"),
-        RequestAction::Promote | RequestAction::PromoteFull | RequestAction::Abort => {
+        RequestAction::Promote | RequestAction::PromoteFull | RequestAction::Abort | RequestAction::Approve => {
             let release = status.release.as_ref();
             let nothing = || Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(status) };
             (release.map(|release| release.revision.clone()).ok_or_else(nothing)?, "under release")

@@ -11,7 +11,7 @@ use super::{draft::Draft, pair::Pair, snapshot::Snapshot, why::Why};
 pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     let why = draft.why.to_string();
     let phase = draft.status.phase.unwrap_or(Phase::Pending);
-    let stalled = draft.why.needs_a_person() && !matches!(draft.why, Why::PausedBySpec { .. });
+    let stalled = draft.why.needs_a_person() && !matches!(draft.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
     let at_rest = matches!(phase, Phase::Healthy | Phase::RolledBack) && draft.status.release.is_none();
     let refused = matches!(draft.why, Why::Refused(_));
     let reason = format!("{phase:?}");
@@ -42,6 +42,7 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     }
     let paused = match &draft.why {
         Why::PausedBySpec { .. } => Some("PausedBySpec"),
+        Why::ApprovalAwaited { .. } => Some("ApprovalAwaited"),
         Why::KeptForDebugging { .. } => Some("KeptForDebugging"),
         _ => None,
     };

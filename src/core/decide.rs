@@ -141,7 +141,7 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
             status.phase,
             release,
             stable,
-            status.requests.len(),
+            status.requests.last().map(|request| request.id.clone()),
             status.rejected.len(),
             status.history.len(),
             conditions,

@@ -1,12 +1,14 @@
 //! Gates, judged: what the watch and the probes have seen, turned into passing, failing, pending or no data.
 
 use crate::api::{
-    policy::{Gate, HttpGate, PolicySpec, When},
+    policy::{ApprovalGate, Gate, HttpGate, PolicySpec, When},
     status::{GateState, GateStatus, Phase, Release, RollbackReason},
 };
 
 use super::{
+    approval,
     replicas::share,
+    request,
     snapshot::PodFacts,
     view::{Side, View, count},
 };
@@ -145,9 +147,10 @@ pub fn statuses(view: &View<'_>, release: &Release, phase: Phase, side: Option<&
     let before = &view.snapshot.status.gates;
     let listed = policy.gates.iter().any(|gate| gate.readiness.is_some());
     let implicit = (!listed).then(|| readiness_status(release, READINESS, side));
-    let stated = policy.gates.iter().map(|gate| match &gate.http {
-        Some(http) => http_status(view, gate, http, phase, side),
-        None => readiness_status(release, &gate.name, side),
+    let stated = policy.gates.iter().map(|gate| match (&gate.http, &gate.approval) {
+        (Some(http), _) => http_status(view, gate, http, phase, side),
+        (None, Some(approval)) => approval_status(release, gate, approval, phase),
+        (None, None) => readiness_status(release, &gate.name, side),
     });
     implicit
         .into_iter()
@@ -223,6 +226,22 @@ fn http_status(view: &View<'_>, gate: &Gate, http: &HttpGate, phase: Phase, side
             (true, Some(seen), _) => format!("{} failed in a row, last: {}", seen.failures, seen.last),
             (true, None, Some(reason)) => reason,
             (true, None, None) => String::new(),
+        },
+    }
+}
+
+fn approval_status(release: &Release, gate: &Gate, approval: &ApprovalGate, phase: Phase) -> Judged {
+    let given = approval::of(release, &gate.name);
+    Judged {
+        name: gate.name.clone(),
+        kind: "approval",
+        state: if given.is_some() { GateState::Passing } else { GateState::Pending },
+        value: given.map_or_else(|| "nobody yet".to_owned(), |given| format!("approved by {}", request::who(&given.by))),
+        threshold: "an approval".to_owned(),
+        message: match (given, approval.weight) {
+            (None, Some(weight)) => format!("asked for at {weight} %"),
+            (None, None) if !is_active(gate, phase) => "not asked for in this phase".to_owned(),
+            _ => String::new(),
         },
     }
 }

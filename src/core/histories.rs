@@ -57,7 +57,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0usize..12).prop_map(DeletePod),
         1 => (0usize..12).prop_map(Restart),
         1 => any::<bool>().prop_map(Pause),
-        2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry)].prop_map(Request),
+        2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry), Just(RequestAction::Approve)].prop_map(Request),
         1 => Just(DropMemory),
         1 => prop_oneof![Just(SessionAffinity::Off), Just(SessionAffinity::ClientIp(7)), Just(SessionAffinity::ClientIp(10_800))].prop_map(Affinity),
     ]
@@ -87,11 +87,16 @@ fn some_policy() -> impl Strategy<Value = PolicySpec> {
         prop_oneof![3 => Just("Adopt"), 1 => Just("Roll")],
         prop_oneof![3 => Just("Rollback"), 1 => Just("Pause")],
         prop_oneof![2 => Just(json!(null)), 1 => Just(json!({"clientIP": {"timeout": "10m"}}))],
+        prop_oneof![
+            3 => Just(json!([])),
+            1 => Just(json!([{"name": "sign-off", "approval": {}}])),
+            1 => Just(json!([{"name": "sign-off", "approval": {"weight": 100}}, {"name": "end", "approval": {}, "when": ["BeforePromotion"]}])),
+        ],
     )
-        .prop_map(|(steps, split, replicas, promotion, on_failure, affinity)| {
+        .prop_map(|(steps, split, replicas, promotion, on_failure, affinity, gates)| {
             policy(json!({
                 "steps": steps, "split": split, "canaryReplicas": replicas, "promotion": promotion, "onFailure": on_failure,
-                "keepPrevious": "2s", "settle": "500ms", "progressDeadline": "30s", "affinity": affinity,
+                "keepPrevious": "2s", "settle": "500ms", "progressDeadline": "30s", "affinity": affinity, "gates": gates,
             }))
         })
 }
@@ -138,7 +143,7 @@ fn happen(model: &mut Model, happening: &Happening) {
     }
 }
 
-/// Left alone: nobody pauses, pods recover, a canary kept for debugging is let go.
+/// Left alone: nobody pauses, pods recover, a canary kept for debugging is let go, what asks for an approval has it.
 fn come_to_rest(model: &mut Model) {
     model.edit_spec(|spec| {
         spec.paused = false;
@@ -149,12 +154,17 @@ fn come_to_rest(model: &mut Model) {
         let wrote = model.control(Crash::Never);
         model.settle();
         model.tick(500);
-        let kept = model.status().why.contains("until a Retry or Abort");
-        if kept {
+        let why = &model.status().why;
+        let asked = if why.contains("until a Retry or Abort") {
+            Some(RequestAction::Abort)
+        } else {
+            why.contains("send an Approve request").then_some(RequestAction::Approve)
+        };
+        if let Some(action) = asked {
             let revision = model.wanted().revision.clone();
             let id = format!("{}", model.now);
             model.edit_spec(|spec| {
-                spec.request = Some(Request { id, action: RequestAction::Abort, revision, reason: String::new(), by: String::new() });
+                spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() });
             });
         }
         let rest = matches!(model.phase(), Phase::Healthy | Phase::RolledBack) && model.status().release.is_none();

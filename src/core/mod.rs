@@ -7,6 +7,7 @@
 pub mod action;
 pub mod adoption;
 pub mod affinity;
+pub mod approval;
 pub mod bad_pair;
 pub mod canary;
 pub mod conditions;

@@ -7,7 +7,7 @@ use crate::api::{
 
 use super::{
     action::Reason,
-    adoption,
+    adoption, approval,
     draft::{Draft, step},
     gate,
     pair::Pair,
@@ -27,6 +27,7 @@ pub enum Command {
     PromoteFull,
     Abort,
     Retry,
+    Approve,
 }
 
 /// Takes the request of the Rollout, if it is a new one: records what becomes of it and says what is to be done.
@@ -40,12 +41,20 @@ pub fn take(view: &View<'_>, draft: &mut Draft) -> Option<Command> {
         Ok((_, done)) => (format!("done: {done}"), Reason::RequestDone),
         Err(refused) => (format!("refused: {refused}"), Reason::RequestRefused),
     };
-    let by = if request.by.is_empty() { "someone".to_owned() } else { request.by.clone() };
+    if let Ok((Command::Approve, _)) = judged {
+        approval::give(view, draft, request);
+    }
+    let by = who(&request.by);
     draft.notice(reason, format!("{:?} of revision {} by {by}: {outcome}", request.action, request.revision));
     draft.status.requests.push(RequestRecord { id: request.id.clone(), action: request.action, by: request.by.clone(), outcome });
     let surplus = draft.status.requests.len().saturating_sub(REMEMBERED);
     draft.status.requests.drain(..surplus);
     judged.ok().map(|(command, _)| command)
+}
+
+/// Who asked, for people.
+pub fn who(by: &str) -> &str {
+    if by.is_empty() { "someone" } else { by }
 }
 
 fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
@@ -71,6 +80,7 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
         (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),
         (_, Phase::Promoting) => Err("the release is being made permanent already".into()),
+        (RequestAction::Approve, _) => approval::judge(view, under_release).map(|done| (Command::Approve, done)),
         (_, Phase::Preparing) => Err("no gate has passed yet: the release is still being prepared".into()),
         (RequestAction::Promote | RequestAction::PromoteFull, Phase::Baking) => {
             Ok((Command::Promote, "the previous version is not kept warm any longer"))
@@ -80,7 +90,8 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
             _ => Err("the step has no hold to end yet: its weight is not confirmed".into()),
         },
         (RequestAction::PromoteFull, _) => {
-            let pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, under_release, When::DuringSteps, &canary));
+            let mut pending = view.canary().map_or_else(Vec::new, |canary| gate::pending(view, under_release, When::DuringSteps, &canary));
+            pending.extend(approval::missing(under_release, &[When::DuringSteps], 100));
             if pending.is_empty() {
                 Ok((Command::PromoteFull, "the remaining steps are skipped"))
             } else {
@@ -123,7 +134,7 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, command: Command) {
                 draft.status.step = Some(step(&release.policy.steps, last));
             }
         }
-        Command::Abort | Command::Retry => {}
+        Command::Abort | Command::Retry | Command::Approve => {}
     }
 }
 

@@ -219,6 +219,7 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
         policy: policy.clone(),
         traffic_since: None,
         max_weight: 0,
+        approvals: Vec::new(),
         rollback: None,
     });
     draft.status.affinity = affinity::records(view, &draft.status.affinity, policy);

@@ -10,7 +10,7 @@ use crate::api::{
 
 use super::{
     action::{Action, Reason},
-    affinity, canary, declared,
+    affinity, approval, canary, declared,
     draft::{Draft, Progress, after, elapsed, step},
     gate,
     native::{self, Catch},
@@ -71,6 +71,9 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     if view.snapshot.rollout.spec.paused {
         return draft.wait(Why::PausedBySpec { weight: 0 });
     }
+    if ask_for_approval(draft, release, &[When::BeforeTraffic], 0) == Progress::Waiting {
+        return Progress::Waiting;
+    }
     // Design §3: that traffic begins is on record before it does, so that a Service found pinned to the live side later is a rollback.
     if let Some(release) = &mut draft.status.release {
         release.traffic_since = Some(view.now);
@@ -80,6 +83,15 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     let weight = first.weight;
     draft.status.step = Some(first);
     draft.wait(Why::ChangingWeight { weight })
+}
+
+/// Stops where gates ask for an approval that nobody has given. It takes as long as it takes: no deadline runs.
+fn ask_for_approval(draft: &mut Draft, release: &Release, moments: &[When], weight: u8) -> Progress {
+    let gates = approval::missing(release, moments, weight);
+    if gates.is_empty() {
+        return Progress::Done;
+    }
+    draft.wait(Why::ApprovalAwaited { gates, revision: release.revision.clone(), weight })
 }
 
 /// Makes sure that the Deployment does not roll by itself, and pins the Services to the live side. Where its roll-out has gone too far,
@@ -190,6 +202,9 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
             let until = draft.deadline(release.policy.progress_deadline, view.now);
             return draft.wait(Why::Gates { names, until });
         }
+        if ask_for_approval(draft, release, &[When::DuringSteps], at.weight) == Progress::Waiting {
+            return Progress::Waiting;
+        }
         if at.index >= at.of {
             begin_bake(view, draft, release);
             return Progress::Waiting;
@@ -202,7 +217,7 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
 /// Whether the cluster is further than the status: the next step's writes were begun and their record lost.
 fn moved_on(view: &View<'_>, release: &Release, at: &StepStatus, canary: &Side<'_>) -> bool {
     let over = at.since.is_some() && at.until.is_some_and(|until| until <= view.now) && at.index < at.of;
-    if !over {
+    if !over || !approval::missing(release, &[When::DuringSteps], at.weight).is_empty() {
         return false;
     }
     let pin_at = |index| {
@@ -274,6 +289,10 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
     if !names.is_empty() {
         let until = draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::Gates { names, until });
+    }
+    let moments = [When::DuringSteps, When::BeforePromotion];
+    if !view.snapshot.rollout.deleting && ask_for_approval(draft, release, &moments, 100) == Progress::Waiting {
+        return Progress::Waiting;
     }
     draft.enter(Phase::Promoting);
     if let Some(step) = &mut draft.status.step {

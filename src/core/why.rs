@@ -49,6 +49,8 @@ pub enum Why {
     Settling { weight: u8, until: Timestamp },
     /// The step is held.
     Holding { weight: u8, until: Timestamp },
+    /// Somebody's approval of gates.
+    ApprovalAwaited { gates: Vec<String>, revision: String, weight: u8 },
     /// `spec.paused`.
     PausedBySpec { weight: u8 },
     /// Fewer canary pods are ready than the step needs, and that is not the version's fault: both sides serve meanwhile.
@@ -158,6 +160,7 @@ impl Why {
             self,
             Self::NativeRolloutStuck { .. }
                 | Self::Refused(_)
+                | Self::ApprovalAwaited { .. }
                 | Self::PausedBySpec { .. }
                 | Self::KeptForDebugging { .. }
                 | Self::Held { .. }
@@ -222,6 +225,11 @@ impl fmt::Display for Why {
             }
             Self::Settling { weight, until } => write!(f, "{weight} % is confirmed; giving every node until {} to follow", second(*until)),
             Self::Holding { weight, until } => write!(f, "holding {weight} % until {}", second(*until)),
+            Self::ApprovalAwaited { gates, revision, weight } => write!(
+                f,
+                "waiting at {weight} % for the approval of {}; send an Approve request for revision {revision}",
+                Names("gate", gates)
+            ),
             Self::PausedBySpec { weight } => write!(f, "paused at {weight} % by spec.paused; set it to false to go on"),
             Self::Sheltering { ready, needed } => {
                 write!(f, "{ready} of {needed} canary pods are ready, so the old version takes clients too until replacements are ready")

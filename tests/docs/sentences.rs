@@ -69,6 +69,7 @@ pub fn whys() -> Vec<Why> {
         Why::Confirming { weight: 25, services: names(&["hello"]) },
         Why::Settling { weight: 25, until: time() },
         Why::Holding { weight: 25, until: time() },
+        Why::ApprovalAwaited { gates: names(&["sign-off"]), revision: revision(), weight: 25 },
         Why::PausedBySpec { weight: 25 },
         Why::Sheltering { ready: 3, needed: 4 },
         Why::Baking { until: time() },
@@ -204,7 +205,8 @@ fn place(why: &Why) -> usize {
         },
         Why::Swapping { .. } => 46,
         Why::KeepingClients { .. } => 47,
-        Why::Refused(refusal) => 48 + place_of_refusal(refusal),
+        Why::ApprovalAwaited { .. } => 48,
+        Why::Refused(refusal) => 49 + place_of_refusal(refusal),
     }
 }
 
@@ -253,5 +255,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..80).collect());
+    assert_eq!(found, (0..81).collect());
 }

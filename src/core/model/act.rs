@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::{Crash, Model, UNSEEN};
 use crate::{
-    api::{HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN, status::HeldAffinity},
+    api::{HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN, policy::When, status::HeldAffinity},
     core::{
         action::{Action, Rotation},
+        approval::missing,
         decide::{Decision, Difference, decide, difference},
         service_split::{Keys, MANAGED, Pin},
         snapshot::{ReplicaSetFacts, subset},
@@ -85,6 +86,8 @@ impl Model {
             assert!(!rolling_back, "clients go to a revision that is being taken back\n{}", self.trace.join("\n"));
             let begun = self.recorded.release.as_ref().is_none_or(|release| release.traffic_since.is_some());
             assert!(begun, "clients go to a revision before that is on record\n{}", self.trace.join("\n"));
+            let approved = self.recorded.release.as_ref().is_none_or(|release| missing(release, &[When::BeforeTraffic], 0).is_empty());
+            assert!(approved, "clients go to a revision before its approval is on record\n{}", self.trace.join("\n"));
         }
     }
 
