@@ -136,6 +136,7 @@ mod tests {
         hello  Progressing  1/4   25 % (20 % routed)  3f9c1ab27d  0d3c79e08d  41s            1d5h
         hello  Progressing  2/4   50 % (20 % routed)  3f9c1ab27d  0d3c79e08d  at most 9m55s  1d5h
         hello  Progressing  1/4   25 % (20 % routed)  3f9c1ab27d  0d3c79e08d  for you        1d5h
+        hello  Preparing    1/4   -                   3f9c1ab27d  0d3c79e08d  for you        1d5h
         hello  Baking       4/4   100 %               3f9c1ab27d  0d3c79e08d  4m45s          1d5h
         hello  Promoting    4/4   100 %               3f9c1ab27d  0d3c79e08d  under way      1d5h
         hello  RollingBack  1/4   0 %                 3f9c1ab27d  0d3c79e08d  under way      1d5h

@@ -1,6 +1,7 @@
 //! The command line: one file a command. What is shown is made by pure functions of what was read and the time.
 
 pub mod abort;
+pub mod approve;
 pub mod caller;
 pub mod cluster;
 pub mod completion;
@@ -65,6 +66,8 @@ enum Command {
     Promote(promote::PromoteArgs),
     /// Take a release back
     Abort(abort::AbortArgs),
+    /// Answer the approval gate that a release waits for
+    Approve(approve::ApproveArgs),
     /// Release a rejected revision again, from the first step
     Retry(retry::RetryArgs),
     /// Keep a release where it is; failures still take it back
@@ -162,6 +165,7 @@ impl Command {
             Self::List(args) => list::run(&args, &connect(&args.cluster).await?, out).await,
             Self::Promote(args) => promote::run(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Abort(args) => abort::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Approve(args) => approve::run(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Retry(args) => retry::run(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Pause(args) => pause::run(&args, pause::Wanted::Paused, &connect(&args.cluster).await?, out).await,
             Self::Resume(args) => pause::run(&args, pause::Wanted::GoingOn, &connect(&args.cluster).await?, out).await,

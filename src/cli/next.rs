@@ -6,7 +6,7 @@ use crate::api::{Rollout, RolloutStatus, status::Phase};
 
 use super::{
     caller::Caller,
-    standing::{holds, keeps_canary},
+    standing::{awaits_approval, holds, keeps_canary},
 };
 
 /// Shows whether a controller runs, wherever it is installed.
@@ -38,6 +38,11 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     let (explain, abort) = (own("explain NAME", "see what was found"), own("abort NAME", "take the release back"));
     if status.release.is_some() && rollout.spec.paused && !is_going_back(status) {
         return vec![own("resume NAME", "let the release go on"), abort];
+    }
+    if let Some(release) = status.release.as_ref().filter(|_| awaits_approval(status)) {
+        // Of what is seen here, and of nothing that may have come in its place by then.
+        let approve = format!("approve NAME --revision {}", release.revision);
+        return vec![own(&approve, "approve it, so that the release goes on"), abort];
     }
     match status.phase {
         None | Some(Phase::Pending) => vec![explain],

@@ -4,7 +4,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anstyle::Style;
 use clap::Args;
@@ -16,7 +16,7 @@ use crate::{
         policy::{ClientIpAffinity, Gate, Idle, Promotion, Step, When},
     },
     core::{
-        canary,
+        approval, canary,
         service_split::{Pin, Split},
     },
 };
@@ -80,6 +80,9 @@ pub struct Stage {
     /// What Stepgate adds to the selectors of the Services.
     pub selector: String,
     pub hold: Span,
+    /// Gates that somebody has to approve before it ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
 }
 
 /// Pods of one side.
@@ -98,7 +101,13 @@ impl Plan {
         let mut stages = vec![prepare(subject)];
         stages.extend(steps(subject, running(&stages)));
         let baking = bake(subject, running(&stages));
-        stages.extend((!policy.keep_previous.0.is_zero()).then_some(baking));
+        stages.push(baking);
+        // A gate asks once.
+        let mut known = BTreeSet::new();
+        stages.iter_mut().for_each(|stage| stage.approvals.retain(|gate| known.insert(gate.clone())));
+        if stages.last().is_some_and(|baking| baking.hold.0.is_zero() && baking.approvals.is_empty()) {
+            stages.pop();
+        }
         Self {
             deployment: deployment.clone(),
             version: match canary {
@@ -133,6 +142,7 @@ fn prepare(subject: &Subject) -> Stage {
         stable: Pods { serving: size, running: size },
         selector: subject.selector(&Pin::Side(stable.to_owned())),
         hold: Span::default(),
+        approvals: approval::asked(policy, &[When::BeforeTraffic], 0),
     }
 }
 
@@ -156,6 +166,7 @@ fn steps(subject: &Subject, mut running: i32) -> Vec<Stage> {
             stable: Pods { serving: stable, running: size },
             selector: subject.selector(&split.pin(value)),
             hold: *hold,
+            approvals: approval::asked(policy, &[When::DuringSteps], *weight),
         }
     };
     policy.steps.iter().enumerate().map(stage).collect()
@@ -171,6 +182,7 @@ fn bake(subject: &Subject, running: i32) -> Stage {
         stable: Pods { serving: 0, running: subject.replicas },
         selector: subject.selector(&Pin::Side(canary.to_owned())),
         hold: subject.policy.keep_previous,
+        approvals: approval::asked(&subject.policy, &[When::DuringSteps, When::BeforePromotion], 100),
     }
 }
 
@@ -273,16 +285,23 @@ pub fn render(plan: &Plan) -> String {
         vec![["STAGE", "WEIGHT", "SHARE", "CANARY PODS", "STABLE PODS", "SELECTOR OF THE SERVICES", "HOLD"].map(Cell::from).to_vec()];
     rows.extend(stages.iter().map(row));
     let touches = touches.join("\n  ");
+    let asks = stages.iter().any(|stage| !stage.approvals.is_empty());
+    let approvals = if asks { " and the time that approvals take" } else { "" };
     format!(
-        "{heading} ({size}), {policy}\n\n{}\nIt writes:\n  {touches}\n\nIt takes at least {shortest} and the time that pods need to start; at most {longest}, or it is rolled back or paused.\n",
+        "{heading} ({size}), {policy}\n\n{}\nIt writes:\n  {touches}\n\nIt takes at least {shortest} and the time that pods need to start; at most {longest}{approvals}, or it is rolled back or paused.\n",
         table("", &rows)
     )
 }
 
 fn row(stage: &Stage) -> Vec<Cell> {
-    let Stage { name, weight, share, canary, stable, selector, hold } = stage;
+    let Stage { name, weight, share, canary, stable, selector, hold, approvals } = stage;
     let pods = |Pods { serving, running }: &Pods| format!("{serving} of {running} serve");
-    let hold = if hold.0.is_zero() { "until gates pass".to_owned() } else { hold.to_string() };
+    let hold = match (hold.0.is_zero(), approvals.as_slice()) {
+        (true, []) => "until gates pass".to_owned(),
+        (false, []) => hold.to_string(),
+        (true, gates) => format!("until the approval of {}", gates.join(", ")),
+        (false, gates) => format!("{hold}, and until the approval of {}", gates.join(", ")),
+    };
     let style = if share == weight { Style::new() } else { WAITS };
     let share = cell(style, format!("{share} %"));
     vec![

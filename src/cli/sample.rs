@@ -37,7 +37,7 @@ pub fn with_status(status: &Value) -> Rollout {
 }
 
 /// The places, by name.
-pub const PLACES: [&str; 14] = [
+pub const PLACES: [&str; 15] = [
     "unseen",
     "pending",
     "healthy",
@@ -46,6 +46,7 @@ pub const PLACES: [&str; 14] = [
     "holding",
     "waiting",
     "paused",
+    "asking",
     "baking",
     "promoting",
     "rolling back",
@@ -110,6 +111,7 @@ fn releasing(phase: &str, why: &str) -> Value {
 
 fn status(place: &str) -> Value {
     let gate_failed = "gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500";
+    let asked_for = format!("waiting at 0 % for the approval of gate sign-off; send an Approve request for revision {NEW}");
     let mut status = match place {
         "pending" | "healthy" | "refused" | "rolled back" => json!({"observedGeneration": 3, "stable": version(OLD, "v1", 4, 4)}),
         "preparing" => releasing("Preparing", "waiting for gate healthz to pass, until 2026-11-21T14:27:20Z at the latest"),
@@ -119,6 +121,7 @@ fn status(place: &str) -> Value {
             "waiting for 4 canary pods to be available, until 2026-11-21T14:28:20Z at the latest: pod hello-0d3c79-674d6d9bdd-7r9g9: ImagePullBackOff: Back-off pulling image",
         ),
         "paused" => releasing("Progressing", "paused at 25 % by spec.paused; set it to false to go on"),
+        "asking" => releasing("Preparing", &asked_for),
         "baking" => releasing("Baking", "all clients are on the new version; the previous one is kept warm until 2026-11-21T14:23:10Z"),
         "promoting" => {
             releasing("Promoting", "waiting for all pods of the new version to be available before the new pods are handed over")
@@ -170,6 +173,12 @@ fn status(place: &str) -> Value {
             } else {
                 status["step"]["until"] = json!("2026-11-21T14:19:06Z");
             }
+        }
+        "asking" => {
+            let gate = json!({"name": "sign-off", "kind": "approval", "state": "Pending", "value": "nobody yet",
+                "threshold": "an approval", "since": "2026-11-21T14:17:50Z"});
+            status["gates"].as_array_mut().unwrap().push(gate);
+            status["conditions"] = json!([condition("Paused", true, "ApprovalAwaited", "")]);
         }
         "waiting" => {
             moving(&mut status, 50, 20);

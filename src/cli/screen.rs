@@ -294,6 +294,21 @@ mod tests {
           next     stepgate resume hello  let the release go on
                    stepgate abort hello   take the release back
 
+        --- asking
+        shop/hello  Preparing for 1m5s, step 1 of 4
+          Deployment hello
+          ├─  stable  3f9c1ab27d  4/4 pods ready  100 % of the clients  hello:v1
+          └─  canary  0d3c79e08d  1/1 pods ready  0 % of the clients    hello:v2
+
+          why      waiting at 0 % for the approval of gate sign-off; send an Approve request for revision
+                   0d3c79e08d
+          last     the release began, 1m5s ago
+          gates    passing  ready     1 of 1 ready      needs 1 ready                  for 45s
+                   passing  healthz   1 of 1 pods pass  needs 3 in a row on every pod  for 35s
+                   pending  sign-off  nobody yet        needs an approval              for 35s
+          next     stepgate approve hello --revision 0d3c79e08d  approve it, so that the release goes on
+                   stepgate abort hello                          take the release back
+
         --- baking
         shop/hello  Baking for 15s, step 4 of 4
           Deployment hello
@@ -397,6 +412,7 @@ mod tests {
         hello: Progressing 25 % (20 % routed): holding 25 % until 2026-11-21T14:19:06Z
         hello: Progressing 50 % (20 % routed): waiting for 4 canary pods to be available, until 2026-11-21T14:28:20Z at the latest: pod hello-0d3c79-674d6d9bdd-7r9g9: ImagePullBackOff: Back-off pulling image
         hello: Progressing 25 % (20 % routed): paused at 25 % by spec.paused; set it to false to go on
+        hello: Preparing: waiting at 0 % for the approval of gate sign-off; send an Approve request for revision 0d3c79e08d
         hello: Baking 100 %: all clients are on the new version; the previous one is kept warm until 2026-11-21T14:23:10Z
         hello: Promoting 100 %: waiting for all pods of the new version to be available before the new pods are handed over
         hello: RollingBack 0 %: clients are back on the old version (gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500); removing the canary

@@ -1,6 +1,7 @@
 //! What a status says about where a Rollout stands: since when, until when, what happened last, and who gets how much. Pure.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     api::{
@@ -50,12 +51,20 @@ pub fn holds(status: &RolloutStatus, type_: &str) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
+/// Whether it is paused, for this reason.
+fn is_paused_by(status: &RolloutStatus, reason: &str) -> bool {
+    let holds = |condition: &Condition| condition.type_ == "Paused" && condition.status == "True" && condition.reason == reason;
+    status.conditions.iter().any(holds)
+}
+
 /// Whether the canary of a failed release is kept, without clients, until a person decides.
 pub fn keeps_canary(status: &RolloutStatus) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == "Paused" && condition.status == "True" && condition.reason == "KeptForDebugging")
+    is_paused_by(status, "KeptForDebugging")
+}
+
+/// Whether a gate waits for somebody's approval.
+pub fn awaits_approval(status: &RolloutStatus) -> bool {
+    is_paused_by(status, "ApprovalAwaited")
 }
 
 /// Since when a Rollout is in its phase, where the status tells.

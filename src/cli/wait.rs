@@ -56,7 +56,7 @@ pub struct WaitArgs {
 pub enum Goal {
     /// The revision is the live version
     Succeeded,
-    /// The release is paused, or its canary is kept for debugging
+    /// The release is paused or waits for an approval, or its canary is kept for debugging
     Paused,
     /// Clients are back on the version before it
     RolledBack,
@@ -67,7 +67,7 @@ pub enum Goal {
 pub enum Fate {
     /// It has not begun, or goes on; why it stands where it stands.
     Open(String),
-    /// It is paused by `spec.paused`.
+    /// It is paused by `spec.paused`, or waits for somebody's approval.
     Paused(String),
     /// It failed, clients are back, and the canary is kept until a person decides.
     Kept(String),

@@ -3,7 +3,7 @@
 //! | module | what is held |
 //! |---|---|
 //! | `desk` | where the user sits: a cluster with `hello`, a controller, and a command line |
-//! | `steer` | promote, abort, retry, pause, resume |
+//! | `steer` | promote, abort, approve, retry, pause, resume |
 //! | `watch` | status, list, history, explain, wait |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
 

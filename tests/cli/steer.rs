@@ -1,8 +1,12 @@
-//! promote, abort, retry, pause, resume: written once, answered, and refused where they cannot be meant.
+//! promote, abort, approve, retry, pause, resume: written once, answered, and refused where they cannot be meant.
 
 use std::time::Duration;
 
-use stepgate::{api::status::Phase, cli::exit::Exit};
+use serde_json::json;
+use stepgate::{
+    api::{RolloutStatus, status::Phase},
+    cli::exit::Exit,
+};
 
 use crate::desk::{Desk, halves};
 
@@ -151,4 +155,29 @@ async fn a_rollout_that_cannot_be_read_leaves_its_neighbours_alone() {
     desk.add_unreadable_rollout().await;
     desk.start_controller();
     desk.until(|status| status.stable.is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_asks_for_an_approval_waits_until_it_has_it() {
+    let mut policy = halves();
+    policy["gates"] = json!([{"name": "sign-off", "approval": {}}]);
+    let desk = Desk::new(&policy).await;
+    desk.set_version("v2").await;
+    let asks = |status: &RolloutStatus| status.why.starts_with("waiting at 0 % for the approval of gate sign-off;");
+    let revision = desk.until(asks).await.release.unwrap().revision;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(desk.run("wait hello --for paused").await.exit, Ok(Exit::Done));
+    let advised = desk.run("status hello").await.text;
+    assert!(advised.contains(&format!("stepgate approve hello --revision {revision}  approve it")), "{advised}");
+    let said = desk.run("approve hello --revision 0000000000").await;
+    assert_eq!(said.exit, Err(format!("revision {revision} of Rollout hello is under release, not 0000000000; nothing was written")));
+    let said = desk.run(&format!("approve hello --revision {revision}")).await;
+    assert_eq!(said.text, format!("hello: Approve of revision {revision} is done: the gate is approved\n"));
+    let gates = desk.until_holding(50).await.gates;
+    assert!(gates.iter().any(|gate| gate.name == "sign-off" && gate.value == "approved by alice"), "{gates:?}");
+    let said = desk.run("approve hello").await;
+    assert_eq!(
+        said.exit,
+        Err(format!("the controller refused the Approve of revision {revision}: every gate that asks for an approval has it already"))
+    );
 }

@@ -250,3 +250,25 @@ fn every_gate_that_may_wait_makes_the_longest_time_longer() {
         assert_eq!((shortest(&policy).to_string().as_str(), longest(&policy).to_string().as_str()), (shortest_, longest_), "{policy:?}");
     }
 }
+
+#[test]
+fn what_somebody_has_to_approve_stands_where_it_is_asked_for() {
+    let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: asking}, spec: {steps: [{weight: 25, hold: 1m}, {weight: 100}], settle: 0s, \
+        keepPrevious: 0s, gates: [{name: qa, approval: {}}, {name: sales, approval: {weight: 25}}, {name: end, approval: {}, when: [BeforePromotion]}]}}";
+    let plan = planned(policy, Some(3)).unwrap();
+    let holds: Vec<(&str, &str)> = plan
+        .lines()
+        .filter_map(|line| Some((line.split_once(' ')?.0, line.split("  ").last()?.trim())))
+        .filter(|(stage, _)| ["prepare", "1/2", "2/2", "bake"].contains(stage))
+        .collect();
+    assert_eq!(
+        holds,
+        [
+            ("prepare", "until the approval of qa"),
+            ("1/2", "1m, and until the approval of sales"),
+            ("2/2", "until gates pass"),
+            ("bake", "until the approval of end")
+        ]
+    );
+    assert!(plan.ends_with("at most 31m and the time that approvals take, or it is rolled back or paused.\n"), "{plan}");
+}
