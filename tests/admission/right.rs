@@ -84,8 +84,11 @@ fn to_shorten_a_release_takes_the_verb_approve() {
     let Some(world) = world("right-approve") else { return };
     let answer = ask(&world, BOB, "hello", "1", "PromoteFull");
     assert!(!answer.ok && answer.err.contains(r#"PromoteFull needs the verb "approve" on Rollout hello"#), "{answer:?}");
+    let answer = ask(&world, BOB, "hello", "1", "Approve");
+    assert!(!answer.ok && answer.err.contains(r#"Approve needs the verb "approve" on Rollout hello"#), "{answer:?}");
     assert!(ask(&world, BOB, "hello", "1", "Promote").ok);
     assert!(ask(&world, "carol", "hello", "2", "PromoteFull").ok);
+    assert!(ask(&world, "carol", "hello", "4", "Approve").ok);
     // Carol's request stands: Bob may change something else beside it, but not ask again by it.
     world.user.user(BOB).run(&["patch", "rollout", "hello", "--type=merge", "-p", r#"{"spec": {"paused": true}}"#]);
     assert!(!ask(&world, BOB, "hello", "3", "PromoteFull").ok);

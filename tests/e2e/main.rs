@@ -12,6 +12,7 @@ mod scenario;
 mod world;
 
 mod affinity;
+mod approval;
 mod autoscaler;
 mod control;
 mod crash;
