@@ -156,6 +156,9 @@ pub struct Approval {
     /// Who gave it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+    /// Whether an admission policy was seen to stamp who gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
     /// When it was given.
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
@@ -306,8 +309,19 @@ pub enum GateState {
 pub struct RequestRecord {
     pub id: String,
     pub action: RequestAction,
+    /// The revision that it was meant for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Who asked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+    /// Whether an admission policy was seen to stamp who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub at: Option<Timestamp>,
     /// What became of it, in one sentence; begins with `done` or `refused`.
     pub outcome: String,
 }
@@ -340,6 +354,23 @@ pub struct HistoryEntry {
     pub max_weight: u8,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What people asked for meanwhile, and had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub asked: Vec<Asked>,
+}
+
+/// A request that was carried out.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    pub action: RequestAction,
+    /// Who asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// Whether an admission policy was seen to stamp who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
 }
 
 /// How a release ended.

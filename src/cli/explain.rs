@@ -20,6 +20,7 @@ use crate::{
     controller::{act, observe},
     core::{
         pair::Pair,
+        request::who,
         service_split::Pin,
         snapshot::{Labels, ServiceFacts, Snapshot},
         validate,
@@ -143,6 +144,7 @@ async fn observe(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Snapsho
         rivals: others.map(|other| other.rival()).collect(),
         probes: BTreeMap::new(),
         guarded: None,
+        stamped: None,
         pods_read_at: Some(now),
     })
 }
@@ -345,7 +347,7 @@ fn requests(rollout: &Rollout, status: &RolloutStatus) -> Option<Fact> {
         return Some(fact("request", Sign::Bad, format!("{:?} of revision {} has no answer yet", request.action, request.revision)));
     }
     let record = status.requests.last()?;
-    let by = if record.by.is_empty() { String::new() } else { format!(" by {}", record.by) };
+    let by = if record.by.is_empty() { String::new() } else { format!(" by {}", who(&record.by, record.verified)) };
     Some(fact("request", Sign::Neutral, format!("{:?}{by}: {}", record.action, record.outcome)))
 }
 

@@ -3,9 +3,12 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::{
-    RolloutStatus,
-    status::{HistoryEntry, Outcome},
+use crate::{
+    api::{
+        RolloutStatus,
+        status::{Asked, HistoryEntry, Outcome},
+    },
+    core::request::who,
 };
 
 use super::{
@@ -68,8 +71,15 @@ fn row(entry: &HistoryEntry, now: Timestamp) -> Vec<Cell> {
         cell(style, format!("{:?}", entry.outcome)),
         format!("{} %", entry.max_weight).into(),
         cell(FAINT, entry.images.join(",")),
-        entry.reason.as_str().into(),
+        reason(entry).into(),
     ]
+}
+
+/// Why it ended so, and who had a part in it.
+fn reason(entry: &HistoryEntry) -> String {
+    let asked = entry.asked.iter().map(|Asked { action, by, verified }| format!("{action:?} by {}", who(by, *verified)));
+    let said: Vec<String> = (!entry.reason.is_empty()).then(|| entry.reason.clone()).into_iter().chain(asked).collect();
+    said.join("; ")
 }
 
 #[cfg(test)]
@@ -82,7 +92,7 @@ mod tests {
         let status = rollout("healthy").status.unwrap();
         insta::assert_snapshot!(anstream::adapter::strip_str(&lines(&status, now())), @r"
         ENDED       TOOK   REVISION    OUTCOME     REACHED  IMAGES    REASON
-        4m17s ago   9m8s   3f9c1ab27d  Promoted    100 %    hello:v1
+        4m17s ago   9m8s   3f9c1ab27d  Promoted    100 %    hello:v1  Promote by alice; PromoteFull by bob (unverified)
         27m15s ago  1m10s  0d3c79e08d  RolledBack  50 %     hello:v2  gate healthz: 3 failures in a row on pod hello-0d3c79-674d6d9bdd-7r9g9: status 500
         revision 3f9c1ab27d is live
         ");

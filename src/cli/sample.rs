@@ -152,6 +152,8 @@ fn status(place: &str) -> Value {
                 ended(NEW, "v2", "RolledBack", "2026-11-21T13:50:00Z", "2026-11-21T13:51:10Z", 50, gate_failed),
                 ended(OLD, "v1", "Promoted", "2026-11-21T14:05:00Z", "2026-11-21T14:14:08Z", 100, ""),
             ]);
+            status["history"][1]["asked"] =
+                json!([{"action": "Promote", "by": "alice", "verified": true}, {"action": "PromoteFull", "by": "bob"}]);
         }
         "refused" => {
             let why = "Service metrics also sends clients to these pods and would show them both versions unasked; add to services, or to unmanagedServices where that is meant";
@@ -193,7 +195,8 @@ fn status(place: &str) -> Value {
             if place == "baking" {
                 status["step"]["since"] = json!("2026-11-21T14:18:10Z");
                 status["step"]["until"] = json!("2026-11-21T14:23:10Z");
-                status["requests"] = json!([{"id": "a", "action": "Promote", "by": "alice", "outcome": "done: the hold is over"}]);
+                status["requests"] =
+                    json!([{"id": "a", "action": "Promote", "by": "alice", "verified": true, "outcome": "done: the hold is over"}]);
             }
         }
         "rolling back" | "kept" => {

@@ -9,7 +9,7 @@ use crate::{
         Rollout, RolloutStatus,
         status::{GateState, GateStatus, Phase, Traffic, Version},
     },
-    core::why::Names,
+    core::{request::who, why::Names},
 };
 
 use super::{
@@ -153,7 +153,7 @@ fn facts(rollout: &Rollout, now: Timestamp) -> Vec<(&'static str, String)> {
     if let Some(request) = unanswered(rollout) {
         facts.push(("request", format!("{:?} of revision {} is not answered yet", request.action, request.revision)));
     } else if let Some(record) = status.requests.last().filter(|_| status.release.is_some()) {
-        let by = if record.by.is_empty() { String::new() } else { format!(" by {}", record.by) };
+        let by = if record.by.is_empty() { String::new() } else { format!(" by {}", who(&record.by, record.verified)) };
         facts.push(("request", format!("{:?}{by}: {}", record.action, record.outcome)));
     }
     facts

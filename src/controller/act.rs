@@ -29,6 +29,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 const GUARD_PROBE: &str = "stepgate.dev/guard-probe";
 /// The value that a dry run gives to a Service's version key for the same purpose. It is never stored either.
 const PIN_PROBE: &str = "stepgate-dry-run";
+/// The request, and the name under it, of a dry run that finds out whether a policy puts the right name there.
+const STAMP_PROBE: &str = "stepgate-dry-run";
 /// Annotations by which the Deployment controller scales its ReplicaSets in proportion.
 const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
@@ -45,6 +47,11 @@ pub enum Written {
     Pods(Vec<Pod>),
     /// Whether the admission policies act on the Deployment.
     Guarded(bool),
+    /// Whether the admission policies stamp who sends a request; asked for that of the request with this id.
+    Stamped {
+        id: String,
+        acts: bool,
+    },
 }
 
 /// Why a call did not do what it should.
@@ -140,7 +147,11 @@ impl Calls {
         if let Some((kind, verb)) = write(action) {
             self.metrics.wrote(&Write { kind, verb, outcome: outcome(&result) });
         }
-        result
+        match (result, action) {
+            // What cannot be told is not relied on, and nothing else waits for it.
+            (Err(_), Action::ProbeStamp { id }) => Ok(Some(Written::Stamped { id: id.clone(), acts: false })),
+            (result, _) => result,
+        }
     }
 
     /// Reads what an action was about, after a conflict: the watch may take its time, and a rollback has none.
@@ -164,7 +175,12 @@ impl Calls {
                 Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
                 Action::LabelPod { pod, .. } => self.pods().get(&pod.name).await.map(|object| Written::Pod(Box::new(object))),
                 Action::CreateCanary { name, .. } => self.deployments().get(name).await.map(|object| deployment_written(&object)),
-                Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbeGuard { .. } | Action::ProbePin { .. } => {
+                Action::AddFinalizer
+                | Action::RemoveFinalizer
+                | Action::ReadPods
+                | Action::ProbeGuard { .. }
+                | Action::ProbePin { .. }
+                | Action::ProbeStamp { .. } => {
                     return None;
                 }
             }
@@ -210,6 +226,7 @@ impl Calls {
             Action::ProbeGuard { deployment } => Written::Guarded(self.is_guarded(deployment).await?),
             Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, json!({"spec": {"paused": paused}})).await?,
             Action::ProbePin { service, side_key } => Written::Guarded(self.is_pin_held(service, side_key).await?),
+            Action::ProbeStamp { id } => Written::Stamped { id: id.clone(), acts: self.is_stamped(&target.rollout.name).await? },
             Action::PinService { service, side_key, from: _, to, affinity } => {
                 let patch = pin_patch(Keys { side: side_key }, to, *affinity);
                 service_written(&self.patch(&self.services(), service, patch).await?)
@@ -306,6 +323,14 @@ impl Calls {
         acts(answer.map(|object| object.data["spec"]["paused"].as_bool() == Some(true)))
     }
 
+    /// A dry run that sends another request under a wrong name: where the policies act, the answer has the right one.
+    async fn is_stamped(&self, rollout: &str) -> Result<bool, CallError> {
+        let request = json!({"id": STAMP_PROBE, "by": STAMP_PROBE, "action": "Promote", "revision": "0000000000"});
+        let patch = Patch::Merge(json!({"spec": {"request": request}}));
+        let answer = self.rollouts().patch(rollout, &PatchParams::default().dry_run(), &patch).await;
+        acts(answer.map(|answer| answer.spec.request.is_some_and(|request| request.by != STAMP_PROBE)))
+    }
+
     /// A dry run that changes the key: where the policies act, the answer has what the selector had.
     async fn is_pin_held(&self, service: &str, side_key: &str) -> Result<bool, CallError> {
         let patch = json!({"spec": {"selector": {side_key: PIN_PROBE}}});
@@ -332,6 +357,7 @@ fn write(action: &Action) -> Option<(&'static str, &'static str)> {
         Action::ReadPods => return None,
         Action::ProbeGuard { .. } => ("Deployment", "dry-run"),
         Action::ProbePin { .. } => ("Service", "dry-run"),
+        Action::ProbeStamp { .. } => ("Rollout", "dry-run"),
         Action::SetPaused { .. }
         | Action::ScaleCanary { .. }
         | Action::ScaleToZero { .. }

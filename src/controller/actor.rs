@@ -47,6 +47,8 @@ pub struct Actor {
     wake_at: Option<Instant>,
     detail_since: Option<Instant>,
     guard: Guard,
+    /// Whether the admission policies stamp who sends a request, as it was found out for the one with this id.
+    stamped: Option<(String, bool)>,
     pods_read_at: Option<Timestamp>,
 }
 
@@ -102,6 +104,7 @@ impl Actor {
             wake_at: None,
             detail_since: None,
             guard: Guard::default(),
+            stamped: None,
             pods_read_at: None,
         }
     }
@@ -122,6 +125,12 @@ impl Actor {
             Some(false) if self.guard.ask_at.is_some_and(|at| at <= Instant::now()) => None,
             acts => acts,
         }
+    }
+
+    /// Whether the admission policies stamp who sends a request; none while that was not found out since this one was seen.
+    pub fn stamped(&self, seen: &RolloutSeen) -> Option<bool> {
+        let request = seen.facts.spec.request.as_ref()?;
+        self.stamped.as_ref().filter(|(id, _)| *id == request.id).map(|(_, acts)| *acts)
     }
 
     /// When the pods were last read from the API server itself.
@@ -231,6 +240,7 @@ impl Actor {
         self.wake_at = None;
         self.detail_since = None;
         self.guard = Guard::default();
+        self.stamped = None;
         self.pods_read_at = None;
     }
 
@@ -253,6 +263,7 @@ impl Actor {
             match written {
                 Written::Pods(_) => self.pods_read_at = Some(now),
                 Written::Guarded(acts) => self.guard.answered(*acts),
+                Written::Stamped { id, acts } => self.stamped = Some((id.clone(), *acts)),
                 _ => {}
             }
         }

@@ -377,7 +377,7 @@ impl Namespace {
                     let facts = pods.iter().map(|pod| self.pod_facts(pod)).collect();
                     self.facts.pods.replace(facts);
                 }
-                Written::Guarded(_) => {}
+                Written::Guarded(_) | Written::Stamped { .. } => {}
             }
         }
         self.dirty.insert(Arc::clone(name));
@@ -454,6 +454,7 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         rivals: rivals.collect(),
         probes: actor.probes.facts().clone(),
         guarded: actor.guarded(),
+        stamped: actor.stamped(seen),
         pods_read_at: actor.pods_read_at(),
     }
 }

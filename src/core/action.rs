@@ -21,6 +21,10 @@ pub enum Action {
         service: String,
         side_key: String,
     },
+    /// Find out by a dry run whether the admission policies stamp who sends a request, such as the one with this id.
+    ProbeStamp {
+        id: String,
+    },
     /// `spec.paused` of a Deployment, the user's or ours.
     SetPaused {
         deployment: Object,

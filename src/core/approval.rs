@@ -82,7 +82,8 @@ pub fn judge(view: &View<'_>, release: &Release) -> Result<&'static str, String>
 /// Puts on record who approves what holds the release now.
 pub fn give(view: &View<'_>, draft: &mut Draft, request: &Request) {
     let Some(release) = &mut draft.status.release else { return };
-    let given = awaited(view, release).into_iter().map(|gate| Approval { gate, by: request.by.clone(), at: view.now });
+    let (by, verified) = (&request.by, view.snapshot.stamped);
+    let given = awaited(view, release).into_iter().map(|gate| Approval { gate, by: by.clone(), verified, at: view.now });
     release.approvals.extend(given);
 }
 

@@ -10,7 +10,7 @@ use super::{
     draft::Draft,
     gate::Probe,
     pair::Pair,
-    release, rest,
+    release, request, rest,
     snapshot::Snapshot,
     view::View,
     why::Why,
@@ -47,6 +47,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
         },
         None => without_deployment(snapshot, &mut draft),
     }
+    request::verify(snapshot, &mut draft);
     draft.stop_idle_deadline();
     report(snapshot, &mut draft, now);
     let wake_at = draft.wake_at();

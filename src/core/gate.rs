@@ -236,7 +236,7 @@ fn approval_status(release: &Release, gate: &Gate, approval: &ApprovalGate, phas
         name: gate.name.clone(),
         kind: "approval",
         state: if given.is_some() { GateState::Passing } else { GateState::Pending },
-        value: given.map_or_else(|| "nobody yet".to_owned(), |given| format!("approved by {}", request::who(&given.by))),
+        value: given.map_or_else(|| "nobody yet".to_owned(), |given| format!("approved by {}", request::who(&given.by, given.verified))),
         threshold: "an approval".to_owned(),
         message: match (given, approval.weight) {
             (None, Some(weight)) => format!("asked for at {weight} %"),

@@ -51,6 +51,8 @@ pub struct Model {
     pub trace: Vec<String>,
     /// Whether the admission policies are known to act.
     pub guarded: Option<bool>,
+    /// Whether they are known to stamp who sends a request.
+    pub stamped: Option<bool>,
     pods_read_at: Option<Timestamp>,
 }
 
@@ -150,6 +152,7 @@ impl Model {
             notices: Vec::new(),
             trace: Vec::new(),
             guarded: Some(true),
+            stamped: Some(true),
             pods_read_at: None,
         }
     }
@@ -247,6 +250,7 @@ impl Model {
             rivals: self.rivals.clone(),
             probes: self.probes.clone(),
             guarded: self.guarded,
+            stamped: self.stamped,
             pods_read_at: self.pods_read_at,
         }
     }

@@ -2,16 +2,17 @@
 
 use crate::api::{
     rollout::{Request, RequestAction},
-    status::{Phase, RequestRecord, StepStatus},
+    status::{Asked, Phase, Release, RequestRecord, StepStatus},
 };
 
 use super::{
-    action::Reason,
+    action::{Action, Reason},
     adoption, approval,
     draft::{Draft, step},
     gate,
     pair::Pair,
     release,
+    snapshot::Snapshot,
     view::View,
 };
 
@@ -30,31 +31,76 @@ pub enum Command {
     Approve,
 }
 
-/// Takes the request of the Rollout, if it is a new one: records what becomes of it and says what is to be done.
+/// Takes the request of the Rollout, if it is a new one: records what becomes of it and says what is to be done. Whoever asks is to be on
+/// record with it, so it waits until it is known whether the name can be trusted; an abort waits for nothing.
 pub fn take(view: &View<'_>, draft: &mut Draft) -> Option<Command> {
     let request = view.snapshot.rollout.spec.request.as_ref()?;
-    if draft.status.requests.iter().any(|known| known.id == request.id) {
+    let (known, verified) = (draft.status.requests.iter().any(|known| known.id == request.id), view.snapshot.stamped);
+    if known || (verified.is_none() && request.action != RequestAction::Abort) {
         return None;
     }
     let judged = judge(view, request);
-    let (outcome, reason) = match &judged {
-        Ok((_, done)) => (format!("done: {done}"), Reason::RequestDone),
-        Err(refused) => (format!("refused: {refused}"), Reason::RequestRefused),
+    let outcome = match &judged {
+        Ok((_, done)) => format!("done: {done}"),
+        Err(refused) => format!("refused: {refused}"),
     };
     if let Ok((Command::Approve, _)) = judged {
         approval::give(view, draft, request);
     }
-    let by = who(&request.by);
-    draft.notice(reason, format!("{:?} of revision {} by {by}: {outcome}", request.action, request.revision));
-    draft.status.requests.push(RequestRecord { id: request.id.clone(), action: request.action, by: request.by.clone(), outcome });
+    let Request { id, action, revision, by, reason: _ } = request.clone();
+    let record = RequestRecord { id, action, revision, by, verified, at: Some(view.now), outcome };
+    if verified.is_some() {
+        tell(draft, &record);
+    }
+    draft.status.requests.push(record);
     let surplus = draft.status.requests.len().saturating_sub(REMEMBERED);
     draft.status.requests.drain(..surplus);
     judged.ok().map(|(command, _)| command)
 }
 
-/// Who asked, for people.
-pub fn who(by: &str) -> &str {
-    if by.is_empty() { "someone" } else { by }
+/// Has it found out whether the name under the request can be trusted, and puts on record what was found.
+pub fn verify(snapshot: &Snapshot, draft: &mut Draft) {
+    let Some(request) = &snapshot.rollout.spec.request else { return };
+    let record = draft.status.requests.iter_mut().find(|record| record.id == request.id);
+    match (snapshot.stamped, record) {
+        (_, Some(RequestRecord { verified: Some(_), .. })) | (Some(_), None) => {}
+        (None, _) => {
+            // Before what may fail, but not before what takes clients off a bad version.
+            let place = if draft.actions.first().is_some_and(Action::is_pin) { draft.actions.len() } else { 0 };
+            draft.actions.insert(place, Action::ProbeStamp { id: request.id.clone() });
+        }
+        (verified, Some(record)) => {
+            record.verified = verified;
+            let record = record.clone();
+            tell(draft, &record);
+        }
+    }
+}
+
+fn tell(draft: &mut Draft, record: &RequestRecord) {
+    let RequestRecord { id: _, action, revision, by, verified, at: _, outcome } = record;
+    let reason = if is_done(record) { Reason::RequestDone } else { Reason::RequestRefused };
+    draft.notice(reason, format!("{action:?} of revision {revision} by {}: {outcome}", who(by, *verified)));
+}
+
+fn is_done(record: &RequestRecord) -> bool {
+    record.outcome.starts_with("done")
+}
+
+/// Who asked, for people. A name that no policy was seen to stamp is what the client has written there.
+pub fn who(by: &str, verified: Option<bool>) -> String {
+    match (by, verified) {
+        ("", _) => "someone".to_owned(),
+        (by, Some(true)) => by.to_owned(),
+        (by, Some(false) | None) => format!("{by} (unverified)"),
+    }
+}
+
+/// What people have asked for in this release, and had.
+pub fn asked(requests: &[RequestRecord], release: &Release) -> Vec<Asked> {
+    let of_release = |record: &&RequestRecord| record.revision == release.revision && record.at.is_some_and(|at| at >= release.started_at);
+    let done = requests.iter().filter(of_release).filter(|record| is_done(record));
+    done.map(|RequestRecord { action, by, verified, .. }| Asked { action: *action, by: by.clone(), verified: *verified }).collect()
 }
 
 fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
@@ -143,7 +189,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::model::{Crash, Model, policy};
+    use crate::core::{
+        decide::decide,
+        model::{Crash, Model, policy},
+    };
 
     /// A release of v2 that is held at 50 % for an hour, or, at another phase, on its way there or from there.
     fn model(phase: Phase) -> Model {
@@ -228,5 +277,70 @@ mod tests {
         let ids: Vec<&str> = model.status().requests.iter().map(|request| request.id.as_str()).collect();
         assert_eq!((ids.len(), ids.first(), ids.last()), (REMEMBERED, Some(&"5"), Some(&"24")));
         assert_eq!(model.phase(), Phase::Progressing);
+    }
+
+    #[test]
+    fn a_name_that_no_policy_stamped_is_told_as_one() {
+        for (by, verified, told) in [
+            ("alice", Some(true), "alice"),
+            ("alice", Some(false), "alice (unverified)"),
+            ("alice", None, "alice (unverified)"),
+            ("", Some(true), "someone"),
+            ("", Some(false), "someone"),
+        ] {
+            assert_eq!(who(by, verified), told, "{by} {verified:?}");
+        }
+        let mut model = model(Phase::Progressing);
+        model.stamped = Some(false);
+        let revision = model.hello().revision.clone();
+        let (id, action, by) = ("one".into(), RequestAction::Promote, "alice".into());
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by }));
+        model.control(Crash::Never);
+        assert_eq!(model.status().requests.last().and_then(|record| record.verified), Some(false));
+        assert!(model.notices.iter().any(|notice| notice.contains(" by alice (unverified): done: ")), "{:?}", model.notices);
+    }
+
+    #[test]
+    fn a_request_waits_until_it_is_known_whether_its_name_can_be_trusted() {
+        let mut model = model(Phase::Progressing);
+        model.stamped = None;
+        assert_eq!(send(&mut model, "one", RequestAction::Promote, None), "", "first that is found out");
+        assert_eq!(model.stamped, Some(true));
+        model.control(Crash::Never);
+        let record = model.status().requests.last().cloned().expect("a record");
+        assert_eq!((record.outcome.as_str(), record.verified), ("done: the hold is over", Some(true)));
+        assert_eq!((record.revision, record.at), (model.hello().revision.clone(), Some(model.now)));
+    }
+
+    #[test]
+    fn an_abort_waits_for_nothing_and_is_told_once_its_name_is_known() {
+        let mut model = model(Phase::Progressing);
+        model.stamped = None;
+        let (id, action, revision) = ("one".into(), RequestAction::Abort, model.hello().revision.clone());
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: "alice".into() }));
+        let actions = decide(&model.snapshot(), model.now).actions;
+        assert!(actions.first().is_some_and(Action::is_pin), "{actions:?}");
+        assert!(matches!(actions.last(), Some(Action::ProbeStamp { .. })), "{actions:?}");
+        model.control(Crash::Never);
+        assert_eq!((model.phase(), model.status().requests.last().and_then(|record| record.verified)), (Phase::RollingBack, None));
+        let told = |model: &Model| model.notices.iter().filter(|notice| notice.contains(" by alice: done: ")).count();
+        assert_eq!(told(&model), 0);
+        model.run_to(Phase::RolledBack);
+        assert_eq!((told(&model), model.status().requests.last().and_then(|record| record.verified)), (1, Some(true)));
+    }
+
+    #[test]
+    fn history_says_who_asked_for_what_in_a_release() {
+        let mut model = model(Phase::Progressing);
+        send(&mut model, "stale", RequestAction::Abort, Some("0123456789"));
+        send(&mut model, "one", RequestAction::Promote, None);
+        model.run_to(Phase::Healthy);
+        let asked = |model: &Model| model.status().history.last().map(|ended| ended.asked.clone()).unwrap_or_default();
+        assert_eq!(asked(&model), [Asked { action: RequestAction::Promote, by: String::new(), verified: Some(true) }]);
+        model.set_image("hello:v1");
+        model.run(|model| model.status().step.as_ref().is_some_and(|step| step.since.is_some()));
+        send(&mut model, "two", RequestAction::PromoteFull, None);
+        model.run_to(Phase::Healthy);
+        assert_eq!(asked(&model).iter().map(|asked| asked.action).collect::<Vec<_>>(), [RequestAction::PromoteFull]);
     }
 }

@@ -106,6 +106,7 @@ fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts) {
         ended_at: view.now,
         max_weight: 100,
         reason: "a native roll-out finished without Stepgate".into(),
+        asked: Vec::new(),
     });
     let surplus = history.len().saturating_sub(rollback::REMEMBERED);
     history.drain(..surplus);

@@ -12,7 +12,7 @@ use super::{
     draft::{Draft, Progress, after},
     native::{self, Catch},
     pair::Pair,
-    request::Command,
+    request::{self, Command},
     service_split::Pin,
     snapshot::ServiceFacts,
     traffic::{move_services, open_all, settle},
@@ -273,6 +273,7 @@ pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &s
         ended_at: view.now,
         max_weight: status.release.as_ref().map_or(release.max_weight, |release| release.max_weight),
         reason: reason.to_owned(),
+        asked: request::asked(&status.requests, release),
     });
     let surplus = status.history.len().saturating_sub(REMEMBERED);
     status.history.drain(..surplus);

@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub probes: BTreeMap<(String, String), ProbeFacts>,
     /// Whether the admission policies were seen to act on the Deployment; none while that is not known.
     pub guarded: Option<bool>,
+    /// Whether the admission policies were seen to stamp who sends a request, since the one that there is was sent; none while that is not
+    /// known.
+    pub stamped: Option<bool>,
     /// When the pods were last read from the API server itself, not from a watch that may have gone silent.
     pub pods_read_at: Option<Timestamp>,
 }

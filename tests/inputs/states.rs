@@ -211,6 +211,7 @@ impl Known {
             rivals: self.older.iter().map(RolloutSeen::rival).collect(),
             probes: BTreeMap::new(),
             guarded: None,
+            stamped: None,
             pods_read_at: None,
         }
     }

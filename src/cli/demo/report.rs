@@ -318,8 +318,8 @@ mod tests {
 
     fn history(outcome: Outcome, reason: &str) -> HistoryEntry {
         let at = "2026-11-21T14:19:09Z".parse().unwrap();
-        let revision = "0d3c79e08d".to_owned();
-        HistoryEntry { revision, images: vec![], outcome, started_at: at, ended_at: at, max_weight: 50, reason: reason.into() }
+        let (revision, reason) = ("0d3c79e08d".to_owned(), reason.to_owned());
+        HistoryEntry { revision, images: vec![], outcome, started_at: at, ended_at: at, max_weight: 50, reason, asked: vec![] }
     }
 
     fn weights(weights: &[(u8, u64)]) -> Vec<(u8, Duration)> {

@@ -97,6 +97,7 @@ impl Model {
             Action::RemoveFinalizer => self.rollout.has_finalizer = false,
             Action::ReadPods => self.pods_read_at = Some(self.now),
             Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
+            Action::ProbeStamp { .. } => self.stamped = Some(true),
             Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| deployment.paused = *paused),
             Action::PinService { service, side_key, to, affinity, .. } => {
                 let version = self.next_version();

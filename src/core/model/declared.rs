@@ -87,7 +87,12 @@ impl Model {
                 return;
             }
             Action::ScaleToZero { deployment } => return self.check_emptied(&deployment.name),
-            Action::AddFinalizer | Action::RemoveFinalizer | Action::ReadPods | Action::ProbePin { .. } | Action::LabelPod { .. } => return,
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::ReadPods
+            | Action::ProbePin { .. }
+            | Action::ProbeStamp { .. }
+            | Action::LabelPod { .. } => return,
             other => panic!("{other:?} is not for Deployments of the user's own\n{}", trace()),
         };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
