@@ -87,3 +87,15 @@ fn a_broken_object_is_refused_by_its_schema_and_not_by_the_policy() {
         assert!(!answer.ok && !answer.err.contains("stepgate-"), "{spec}: {answer:?}");
     }
 }
+
+#[test]
+fn a_dry_run_tells_whether_requests_are_stamped() {
+    let Some(world) = world("who-dry-run") else { return };
+    asked(&world, "alice", &json!({ "id": "1", "action": "Promote", "revision": "2222222222" }));
+    let wrong = json!({ "id": "stepgate-dry-run", "by": "stepgate-dry-run", "action": "Promote", "revision": "0000000000" });
+    let patch = json!({ "spec": { "request": wrong } }).to_string();
+    let dry = ["patch", "rollout", "hello", "--type=merge", "--dry-run=server", "-o", "jsonpath={.spec.request.by}", "-p", &patch];
+    let answer = world.stepgate.run(&dry);
+    assert!(!answer.out.is_empty() && answer.out != "stepgate-dry-run", "{answer:?}");
+    assert_eq!(by(&world), "alice", "and nothing is stored");
+}

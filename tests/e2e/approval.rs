@@ -10,7 +10,7 @@ use stepgate::api::{
 };
 use tokio::time;
 
-use crate::scenario::{Plan, Pods, Scenario};
+use crate::scenario::{Guard, Plan, Pods, Scenario};
 
 /// Steps with these weights, and gate `sign-off` as described beside the usual ones.
 fn asking(plan: Plan, weights: &[u8], sign_off: &Value) -> Plan {
@@ -60,7 +60,12 @@ crate::scenarios! {
         assert!(is_awaited(&status) && status.phase == Some(Phase::Preparing), "{}", status.why);
         assert!(s.clients().first_answer("v2").is_none());
         approve(&mut s).await;
+        // Where the policies act, the name under it is the one that the API server knows.
+        let (guarded, record) = (s.guard == Guard::On, s.status().requests.last().cloned().expect("a record"));
+        assert_eq!((record.verified, record.by.is_empty()), (Some(guarded), !guarded), "{record:?}");
         s.wait_for_healthy("v2").await;
+        let asked = s.status().history.last().map(|ended| ended.asked.clone()).unwrap_or_default();
+        assert_eq!(asked.iter().map(|asked| asked.action).collect::<Vec<_>>(), [RequestAction::Approve]);
         s.finish().await;
     }
 

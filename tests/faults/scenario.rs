@@ -60,6 +60,11 @@ fn with_health(mut policy: Value) -> Value {
     policy
 }
 
+fn with_approvals(mut policy: Value) -> Value {
+    policy["gates"] = json!([{"name": "sign-off", "approval": {}}, {"name": "late", "approval": {"weight": 75}}]);
+    policy
+}
+
 fn with_affinity(mut policy: Value) -> Value {
     policy["affinity"] = json!({"clientIP": {"timeout": "10m"}});
     policy
@@ -86,6 +91,7 @@ pub fn all() -> Vec<Scenario> {
         story("sticky, aborted at 75, unguarded", with_affinity(held()), false, &[(Confirmed(75), Abort)], rolled_back),
         story("sticky, deleted at 50", with_affinity(held()), true, &[(Confirmed(50), DeleteRollout)], gone("v1", true)),
         story("held", held(), true, &[], promoted),
+        story("approved", with_approvals(held()), true, &[], promoted),
         story("unguarded", brisk(), false, &[], promoted),
         story("blue-green", blue_green(), true, &[], promoted),
         story("roll", quarters("0s", "Resilient", "Roll"), true, &[], promoted),

@@ -28,6 +28,7 @@ impl Stage<'_> {
                 }
             }
         }
+        self.approve();
         let Some((when, act)) = self.scenario.script.get(self.done).copied() else { return };
         if self.is_over() {
             // Something went wrong just then, and the moment of this act has passed.
@@ -43,6 +44,16 @@ impl Stage<'_> {
             self.writes_before[1] = self.law.writes.len();
             self.done += 1;
             self.done_at = Instant::now();
+        }
+    }
+
+    /// Whatever asks for an approval has it, once.
+    fn approve(&mut self) {
+        let Some(rollout) = self.rollout() else { return };
+        let sent = at::text(&rollout, "/spec/request/id");
+        let answered = sent.is_empty() || at::items(&rollout, "/status/requests").iter().any(|record| at::text(record, "/id") == sent);
+        if answered && at::text(&rollout, "/status/why").contains("send an Approve request") {
+            self.request("Approve");
         }
     }
 
