@@ -144,17 +144,7 @@ fn status(place: &str) -> Value {
             status = json!({"phase": "Pending", "observedGeneration": 3,
                 "why": "waiting for Deployment hello to finish the roll-out it is in; its result becomes the live version"});
         }
-        "healthy" => {
-            status["phase"] = json!("Healthy");
-            status["why"] = json!(format!("revision {OLD} serves all clients"));
-            status["conditions"] = json!([condition("Ready", true, "Healthy", "")]);
-            status["history"] = json!([
-                ended(NEW, "v2", "RolledBack", "2026-11-21T13:50:00Z", "2026-11-21T13:51:10Z", 50, gate_failed),
-                ended(OLD, "v1", "Promoted", "2026-11-21T14:05:00Z", "2026-11-21T14:14:08Z", 100, ""),
-            ]);
-            status["history"][1]["asked"] =
-                json!([{"action": "Promote", "by": "alice", "verified": true}, {"action": "PromoteFull", "by": "bob"}]);
-        }
+        "healthy" => serve(&mut status, gate_failed),
         "refused" => {
             let why = "Service metrics also sends clients to these pods and would show them both versions unasked; add to services, or to unmanagedServices where that is meant";
             status["phase"] = json!("Healthy");
@@ -176,12 +166,7 @@ fn status(place: &str) -> Value {
                 status["step"]["until"] = json!("2026-11-21T14:19:06Z");
             }
         }
-        "asking" => {
-            let gate = json!({"name": "sign-off", "kind": "approval", "state": "Pending", "value": "nobody yet",
-                "threshold": "an approval", "since": "2026-11-21T14:17:50Z"});
-            status["gates"].as_array_mut().unwrap().push(gate);
-            status["conditions"] = json!([condition("Paused", true, "ApprovalAwaited", "")]);
-        }
+        "asking" => ask(&mut status),
         "waiting" => {
             moving(&mut status, 50, 20);
             status["canary"] = version(NEW, "v2", 1, 4);
@@ -214,6 +199,27 @@ fn status(place: &str) -> Value {
         _ => {}
     }
     status
+}
+
+/// At rest, after two releases.
+fn serve(status: &mut Value, gate_failed: &str) {
+    status["phase"] = json!("Healthy");
+    status["why"] = json!(format!("revision {OLD} serves all clients"));
+    status["conditions"] = json!([condition("Ready", true, "Healthy", "")]);
+    status["history"] = json!([
+        ended(NEW, "v2", "RolledBack", "2026-11-21T13:50:00Z", "2026-11-21T13:51:10Z", 50, gate_failed),
+        ended(OLD, "v1", "Promoted", "2026-11-21T14:05:00Z", "2026-11-21T14:14:08Z", 100, ""),
+    ]);
+    let asked = json!([{"action": "Promote", "by": "alice", "verified": true}, {"action": "PromoteFull", "by": "bob"}]);
+    status["history"][1]["asked"] = asked;
+}
+
+/// A gate that waits for somebody's approval.
+fn ask(status: &mut Value) {
+    let gate = json!({"name": "sign-off", "kind": "approval", "state": "Pending", "value": "nobody yet",
+        "threshold": "an approval", "since": "2026-11-21T14:17:50Z"});
+    status["gates"].as_array_mut().unwrap().push(gate);
+    status["conditions"] = json!([condition("Paused", true, "ApprovalAwaited", "")]);
 }
 
 /// A revision that was rejected and is held.
