@@ -221,7 +221,9 @@ fn end_of_managed(subject: &Subject) -> String {
     let deployment = &subject.deployment;
     match subject.policy.promotion {
         Promotion::Adopt => {
-            format!("the canary's ReplicaSet is handed to Deployment {deployment}, whose maxSurge is raised for that moment; no pod restarts")
+            format!(
+                "the canary's ReplicaSet is handed to Deployment {deployment}, whose maxSurge is raised for that moment; no pod restarts"
+            )
         }
         Promotion::Roll => format!("Deployment {deployment} rolls out by itself, off the traffic path"),
     }

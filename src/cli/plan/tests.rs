@@ -237,7 +237,10 @@ fn what_is_missing_is_named() {
 #[test]
 fn every_gate_that_may_wait_makes_the_longest_time_longer() {
     let policy = |gates: &str| -> PolicySpec {
-        serde_saphyr::from_str(&format!("{{steps: [{{weight: 50, hold: 1m}}, {{weight: 100}}], settle: 0s, keepPrevious: 1m, progressDeadline: 10m, gates: {gates}}}")).unwrap()
+        serde_saphyr::from_str(&format!(
+            "{{steps: [{{weight: 50, hold: 1m}}, {{weight: 100}}], settle: 0s, keepPrevious: 1m, progressDeadline: 10m, gates: {gates}}}"
+        ))
+        .unwrap()
     };
     let http = |when: &str| policy(&format!("[{{name: a, http: {{path: /, port: 80}}, when: [{when}]}}]"));
     for (policy, shortest_, longest_) in [

@@ -80,11 +80,8 @@ fn a_retry_is_carried_out_also_where_a_service_has_to_be_put_right_first() {
 
 #[test]
 fn a_live_version_that_was_set_to_zero_gets_its_pods_before_its_clients() {
-    let reasons: [fn(&mut Model); 3] = [
-        |model| request(model, RequestAction::Abort),
-        |model| model.set_live(BLUE),
-        |model| model.rollout.deleting = true,
-    ];
+    let reasons: [fn(&mut Model); 3] =
+        [|model| request(model, RequestAction::Abort), |model| model.set_live(BLUE), |model| model.rollout.deleting = true];
     for weight in [25, 50, 75, 100] {
         for reason in reasons {
             let mut model = at_weight(&[3, 3], weight);

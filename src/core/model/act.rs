@@ -10,7 +10,7 @@ use crate::{
         approval::missing,
         decide::{Decision, Difference, decide, difference},
         service_split::{Keys, MANAGED, Pin},
-        snapshot::{ReplicaSetFacts, subset},
+        snapshot::{PodFacts, ReplicaSetFacts, subset},
     },
 };
 
