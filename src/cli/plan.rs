@@ -104,7 +104,9 @@ impl Plan {
         stages.push(baking);
         // A gate asks once.
         let mut known = BTreeSet::new();
-        stages.iter_mut().for_each(|stage| stage.approvals.retain(|gate| known.insert(gate.clone())));
+        for stage in &mut stages {
+            stage.approvals.retain(|gate| known.insert(gate.clone()));
+        }
         if stages.last().is_some_and(|baking| baking.hold.0.is_zero() && baking.approvals.is_empty()) {
             stages.pop();
         }

@@ -212,7 +212,9 @@ proptest! {
             happen(&mut model, one);
         }
         // A version without pods is nothing that clients could be taken back to; its owner gives it some.
-        VERSIONS.iter().for_each(|version| model.scale_version(version, 2));
+        for version in VERSIONS {
+            model.scale_version(version, 2);
+        }
         come_to_rest(&mut model);
         model.settle();
         model.assert_clean();

@@ -70,10 +70,10 @@ pub enum Crash {
 }
 
 pub fn template(image: &str) -> Value {
-    labelled(json!({"app": "hello"}), image)
+    labelled(&json!({"app": "hello"}), image)
 }
 
-fn labelled(labels: Value, image: &str) -> Value {
+fn labelled(labels: &Value, image: &str) -> Value {
     json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "hello", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]}})
 }
 

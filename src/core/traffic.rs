@@ -232,6 +232,8 @@ fn first<'a>(side: &Side<'a>, number: i32) -> Vec<&'a PodFacts> {
 /// Puts exactly these pods into rotation: the missing ones in first, then the others out, so that every moment in between has at
 /// least as many as both ends. Until that is done the weight is not what it should be.
 fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
+    // A step that is over in this very decision may have asked for labels to be taken off.
+    draft.actions.retain(|action| !matches!(action, Action::LabelPod { rotation: Rotation::Out, .. }));
     let missing = chosen.iter().filter(|pod| !pod.labels.contains_key(ROTATION));
     let surplus = view.in_rotation().filter(|pod| !pod.deleting() && chosen.iter().all(|kept| kept.uid != pod.uid));
     let labels: Vec<Action> = missing

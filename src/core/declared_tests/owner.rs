@@ -73,7 +73,8 @@ fn a_live_version_that_is_down_does_not_block_a_release() {
 
 #[test]
 fn the_live_version_keeps_its_clients_whatever_a_release_would_be_refused_for() {
-    let wrongs: [(&str, fn(&mut Model)); 3] = [
+    type Wrong = fn(&mut Model);
+    let wrongs: [(&str, Wrong); 3] = [
         ("IdleUnguarded", |model| model.guarded = Some(false)),
         ("ServiceNotFound", |model| model.edit_spec(|spec| spec.services.push("absent".into()))),
         ("NoVersionLabel", |model| edit_template(model, GREEN, |template| template["metadata"]["labels"] = json!({"app": "hello"}))),

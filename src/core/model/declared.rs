@@ -30,7 +30,7 @@ impl Model {
         let workload = Workload { versions: versions.clone(), live: Some(versions[0].clone()), ..Workload::default() };
         let mut model = Self::empty(workload, policy);
         for (i, (name, replicas)) in versions.iter().zip(replicas).enumerate() {
-            let template = labelled(json!({"app": "hello", "version": value_of(name)}), &format!("hello:v{}", i + 1));
+            let template = labelled(&json!({"app": "hello", "version": value_of(name)}), &format!("hello:v{}", i + 1));
             model.create_deployment(name, *replicas, &template, rolling(), BTreeMap::new());
         }
         model.settle();
@@ -59,7 +59,7 @@ impl Model {
     }
 
     pub fn set_image_of(&mut self, name: &str, image: &str) {
-        let template = labelled(json!({"app": "hello", "version": value_of(name)}), image);
+        let template = labelled(&json!({"app": "hello", "version": value_of(name)}), image);
         self.edit(name, |deployment| {
             deployment.revision = revision(&template);
             deployment.template = Arc::new(template);
