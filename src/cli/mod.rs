@@ -146,7 +146,7 @@ impl Cli {
         connect: impl AsyncFn(&ClusterArgs) -> anyhow::Result<Cluster>,
         out: &mut Output<'_>,
     ) -> anyhow::Result<Exit> {
-        match self.command.run(connect, out).await {
+        match Box::pin(self.command.run(connect, out)).await {
             Err(error) if error.is::<Closed>() => Ok(Exit::Done),
             other => other,
         }
