@@ -50,6 +50,8 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
     draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary), clients: None });
     if deployment.replicas < wanted {
+        // A step that is over in this very decision may have asked for fewer: one write is enough.
+        draft.actions.retain(|action| !matches!(action, Action::ScaleCanary { .. }));
         draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
     }
 
