@@ -50,6 +50,15 @@ fn affinity_now(s: &Scenario) -> Option<u64> {
     affinity(&s.timeline.borrow().now)
 }
 
+/// Waits until every client has had an answer of this version: kube-proxy may follow later than a step settles.
+async fn everybody_meets(s: &mut Scenario, version: &str) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while s.clients().versions_by_source().values().any(|versions| !versions.contains(&version)) {
+        assert!(Instant::now() < limit, "some clients never meet {version}: {:?}", s.clients().versions_by_source());
+        time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Ends the clients, and says which versions a client met, one after the other.
 async fn ways(s: &mut Scenario) -> BTreeSet<Vec<String>> {
     s.stop_clients().await;
@@ -94,6 +103,7 @@ crate::scenarios! {
 crate::scenarios_unguarded_at_night! {
     async fn abort_takes_everybody_back_by_one_write(plan: Plan) {
         let mut s = at(plan.replicas(3), 100).await;
+        everybody_meets(&mut s, "v2").await;
         let aborted_at = Instant::now();
         s.request(RequestAction::Abort).await;
         s.wait_for_phase(Phase::RolledBack).await;

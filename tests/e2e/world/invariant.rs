@@ -66,7 +66,9 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
         look("a Service without endpoints (8.2)", lasting(&moments, PASSING, no_endpoints));
         look("too few pods selected (8.2)", each(&moments, |moment| small_selection(moment, allowance)));
     }
-    look("more than two revisions (8.4)", lasting(&moments, PASSING, third_revision));
+    // What the Service of a declared pair selects before it names a version for the first time, its owner wrote.
+    let named = moments.iter().position(|moment| moment.declared && moment.after.selector(HELLO).contains_key(VERSION));
+    look("more than two revisions (8.4)", lasting(&moments[named.unwrap_or(0)..], PASSING, third_revision));
     let untested = match (allowance.unguarded, allowance.unwatched) {
         (true, true) => Vec::new(),
         (true, false) => lasting(&moments, CAUGHT, untested_traffic),
