@@ -380,7 +380,7 @@ pub enum Outcome {
     RolledBack,
     /// Another template or the live one took its place.
     Superseded,
-    /// A native roll-out that finished without Stepgate.
+    /// A native roll-out that finished without Stepgate, or the live version of a declared pair went away in mid-release.
     Unguarded,
     /// The Deployment had no replicas, so there was nothing to release.
     ScaledToZero,

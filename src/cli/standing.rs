@@ -110,7 +110,8 @@ fn ended(entry: &HistoryEntry) -> Moment {
         Outcome::Promoted => format!("revision {revision} was promoted"),
         Outcome::RolledBack => format!("revision {revision} was rolled back at {} %: {}", entry.max_weight, entry.reason),
         Outcome::Superseded => format!("revision {revision} was given up at {} %: {}", entry.max_weight, entry.reason),
-        Outcome::Unguarded => format!("revision {revision} was rolled out by the Deployment itself, without gates"),
+        // Of a Deployment that rolled by itself, or of a declared pair whose live version went away.
+        Outcome::Unguarded => format!("revision {revision} came to serve without all of its gates: {}", entry.reason),
         Outcome::ScaledToZero => format!("the release of revision {revision} ended with the Deployment at 0 replicas"),
     };
     Moment { at: entry.ended_at, what }
