@@ -506,7 +506,9 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     if (end.phase == "Healthy") != (template == end.serves) && end.phase != "gone" {
         left.push(format!("{} with template {template} while {} serves", end.phase, end.serves));
     }
-    if end.paused != (template != end.serves) {
+    // An owner who takes the template back when the Rollout has just gone finds a Deployment that nobody will let go on.
+    let taken_back_too_late = end.phase == "gone" && template == end.serves;
+    if end.paused != (template != end.serves) && !taken_back_too_late {
         left.push(format!("paused: {}, template {template}, {} serves", end.paused, end.serves));
     }
     if let Some(rollout) = law.get("rollouts.stepgate.dev", "hello") {
