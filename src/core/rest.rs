@@ -152,8 +152,11 @@ fn pending_template(
         if complete_version(view).is_some_and(|set| set.uid != live.replica_set.uid) {
             return find_live(view, draft);
         }
-        draft.enter(Phase::Pending);
-        return draft.wait(Why::NativeRollout { deployment: hello.name.clone() });
+        // But for one that was rejected: that one is held, below.
+        if !draft.status.rejected.iter().any(|rejected| rejected.revision == hello.revision) {
+            draft.enter(Phase::Pending);
+            return native::give_way(view, draft);
+        }
     }
     if command == Some(Command::Retry) {
         draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);

@@ -23,15 +23,7 @@ pub fn has_begun(view: &View<'_>) -> bool {
 
 /// Rolls, as far as it can go now.
 pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
-    let Some(successor) = view.successor() else {
-        if establish(view, draft, release, 100, sides) == Progress::Waiting {
-            return Progress::Waiting;
-        }
-        if view.hello.paused {
-            draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
-        }
-        return draft.wait(Why::Rolling(RollStage::Unpausing));
-    };
+    let Some(successor) = view.successor() else { return unpause(view, draft, release, sides) };
     draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
     if view.hello.revision != release.revision && view.hello.paused {
         return finish_held_roll(view, draft, sides, &successor);
@@ -39,6 +31,10 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
     let size = view.hello.replicas;
     let old_pods = sides.live.is_some_and(|live| live.replica_set.replicas > 0);
     if old_pods || successor.available_count(view.hello.min_ready_seconds, view.now) < size {
+        if view.hello.paused {
+            // It had begun by itself, in the middle of the release, and was paused half-way.
+            return unpause(view, draft, release, sides);
+        }
         return draft.wait(Why::Rolling(RollStage::Rolling));
     }
     let names = gate::pending(view, release, When::DuringSteps, &successor);
@@ -46,6 +42,17 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
         return draft.wait(Why::Gates { names, until: None });
     }
     move_over(view, draft, release, sides.canary, &successor)
+}
+
+/// Lets the Deployment roll, once all clients are with the canary.
+fn unpause(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    if view.hello.paused {
+        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+    }
+    draft.wait(Why::Rolling(RollStage::Unpausing))
 }
 
 /// Another template came while the Deployment was rolling: it is paused between the two. With the old ReplicaSet at 0 the Deployment

@@ -25,6 +25,7 @@ use std::io::Write;
 
 use point::{Point, judge, play_all};
 use scenario::Scenario;
+use stepgate::sim::fault::Fault;
 
 /// At least so many points are played by the fixed set.
 const POINTS: usize = 2_000;
@@ -45,12 +46,30 @@ fn an_equal_seed_gives_an_equal_run() {
 }
 
 /// What was found once: a story, and what went wrong in it.
+fn assert_no_harm(story: &str, trouble: trouble::Trouble) {
+    let scenario = scenario::all().into_iter().find(|scenario| scenario.name == story).unwrap();
+    let (wrong, report) = judge(&scenario, &Point { troubles: vec![trouble], seed: 1 });
+    assert!(wrong.is_empty(), "{}: {wrong:?}", report.end);
+}
+
 #[test]
 fn a_rollout_deleted_before_its_deployment_could_be_held_goes() {
-    let scenario = scenario::all().into_iter().find(|scenario| scenario.name == "unguarded").unwrap();
-    let point = Point { troubles: vec![trouble::Trouble::Around(8, trouble::Mishap::Edit(trouble::Edit::DeleteRollout))], seed: 1 };
-    let (wrong, report) = judge(&scenario, &point);
-    assert!(wrong.is_empty(), "{}: {wrong:?}", report.end);
+    assert_no_harm("unguarded", trouble::Trouble::Around(8, trouble::Mishap::Edit(trouble::Edit::DeleteRollout)));
+}
+
+#[test]
+fn a_roll_out_that_was_paused_too_late_goes_on() {
+    assert_no_harm("unguarded", trouble::Trouble::Write(7, Fault::Conflict));
+}
+
+#[test]
+fn a_roll_out_that_began_in_mid_release_and_was_paused_half_way_ends() {
+    assert_no_harm("unguarded", trouble::Trouble::Around(27, trouble::Mishap::Edit(trouble::Edit::Unpause)));
+}
+
+#[test]
+fn a_rollout_deleted_before_its_first_release_leaves_nothing() {
+    assert_no_harm("held", trouble::Trouble::Around(1, trouble::Mishap::Edit(trouble::Edit::DeleteRollout)));
 }
 
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;

@@ -73,7 +73,7 @@ impl Stage<'_> {
         let rests = self.rollout().is_none_or(|rollout| {
             matches!(at::text(&rollout, "/status/phase"), "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none()
         });
-        self.done > 0 && rests && self.done_at.elapsed() > Duration::from_secs(20)
+        rests && self.done_at.elapsed() > Duration::from_secs(20)
     }
 
     /// Whether it could be done.
