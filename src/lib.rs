@@ -7,6 +7,7 @@
 //! | [`core`] | the decisions, pure: [`core::decide::decide`] from everything that was observed and the time |
 //! | [`gate`] | gate runners: I/O that turns the world into observations |
 //! | [`controller`] | the shell: watches become facts, decisions become API calls |
+//! | [`schema`] | what the API server refuses, drops and fills in, pure |
 //! | [`serve`] | health and metrics, over HTTP |
 //! | [`cli`] | one file a command |
 //! | `sim` | an embedded cluster for tests, demo and simulation (feature `sim`) |
@@ -22,6 +23,7 @@ pub mod controller;
 pub mod core;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod gate;
+pub mod schema;
 pub mod serve;
 #[cfg(feature = "sim")]
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::Args;
-use kube::core::cel::Validator;
-use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::api::GROUP;
+use crate::{
+    api::GROUP,
+    schema::{Cause, Schema},
+};
 
 use super::{
     crds,
@@ -19,27 +20,6 @@ use super::{
 
 /// The only version of the kinds.
 const VERSION: &str = "v1alpha1";
-/// What every object may have beside the fields of its kind.
-const OBJECT_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
-/// What the metadata of an object may have.
-const METADATA_FIELDS: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
 /// What `stepgate lint` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Exit codes: 0 nothing found, 1 something found (or an error), 2 usage.")]
@@ -65,7 +45,7 @@ impl fmt::Display for Problem {
 }
 
 /// The schemas of the kinds, with their rules.
-pub struct Schemas(BTreeMap<String, Value>);
+pub struct Schemas(BTreeMap<String, Schema>);
 
 impl Schemas {
     /// The schemas that `stepgate crds` prints.
@@ -75,20 +55,13 @@ impl Schemas {
     pub fn new() -> anyhow::Result<Self> {
         let schema = |definition: Value| {
             let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
-            (kind, definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone())
+            (kind, Schema::new(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()))
         };
         let definitions = crds::definitions().into_iter().map(|(_, definition)| Ok(schema(serde_json::to_value(definition)?)));
         Ok(Self(definitions.collect::<Result<_, serde_json::Error>>()?))
     }
 
-    /// The schema of a kind.
-    pub fn get(&self, kind: &str) -> Option<&Value> {
-        self.0.get(kind)
-    }
-
     /// Everything that is wrong with an object of one of the kinds; nothing for those of other groups.
-    ///
-    /// As in the API server, the rules are asked only once the schema has nothing to object to.
     pub fn check(&self, object: &Value) -> Vec<Problem> {
         if !is_ours(object) {
             return Vec::new();
@@ -98,18 +71,20 @@ impl Schemas {
         if api_version != expected {
             return vec![problem("apiVersion", format!("no matches for version {api_version:?}; the version is {expected:?}"))];
         }
-        let Some(schema) = self.get(kind) else {
+        let Some(schema) = self.0.get(kind) else {
             let kinds: Vec<&str> = self.0.keys().map(String::as_str).collect();
             return vec![problem("kind", format!("no matches for kind {kind:?}; the kinds are {}", kinds.join(", ")))];
         };
-        let mut problems = metadata(object);
-        let mut spec = Vec::new();
-        value(schema, object, "", &mut spec);
-        let rules_apply = spec.iter().all(Problem::is_unknown_field);
-        problems.append(&mut spec);
-        if rules_apply {
-            problems.extend(rules(schema, object));
+        let unknown = schema.unknown(object).into_iter().map(|path| problem(&path, format!("unknown field \"{path}\"")));
+        let mut problems: Vec<Problem> = unknown.collect();
+        let metadata = &object["metadata"];
+        if metadata.get("name").is_none() && metadata.get("generateName").is_none() {
+            problems.push(problem("metadata.name", "metadata.name: Required value: name or generateName is required"));
         }
+        let mut stored = object.clone();
+        schema.complete(&mut stored);
+        let refusals = schema.refusals(&stored, None).into_iter().filter(Cause::is_about_a_field);
+        problems.extend(refusals.map(|Cause { field, message, .. }| problem(&field, format!("{field}: {message}"))));
         problems
     }
 }
@@ -121,140 +96,6 @@ pub fn is_ours(object: &Value) -> bool {
 
 fn problem(path: &str, message: impl Into<String>) -> Problem {
     Problem { path: path.to_owned(), message: message.into() }
-}
-
-impl Problem {
-    fn is_unknown_field(&self) -> bool {
-        self.message.starts_with("unknown field")
-    }
-}
-
-fn unknown(path: &str) -> Problem {
-    problem(path, format!("unknown field \"{path}\""))
-}
-
-fn metadata(object: &Value) -> Vec<Problem> {
-    let empty = Map::new();
-    let fields = object["metadata"].as_object().unwrap_or(&empty);
-    let mut problems: Vec<Problem> = fields
-        .keys()
-        .filter(|field| !METADATA_FIELDS.contains(&field.as_str()))
-        .map(|field| unknown(&format!("metadata.{field}")))
-        .collect();
-    if !fields.contains_key("name") && !fields.contains_key("generateName") {
-        problems.push(problem("metadata.name", "metadata.name: Required value: name or generateName is required"));
-    }
-    problems
-}
-
-/// Holds a value against its schema.
-fn value(schema: &Value, found: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let type_ = schema["type"].as_str().unwrap_or_default();
-    if schema["x-kubernetes-int-or-string"] == true {
-        if !found.is_i64() && !found.is_u64() && !found.is_string() {
-            return problems.push(invalid(path, found, "must be of type integer or string"));
-        }
-    } else if !is_of(type_, found) {
-        return problems.push(invalid(path, found, &format!("must be of type {type_}")));
-    }
-    if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(found)) {
-        let allowed: Vec<String> = allowed.iter().filter(|value| !value.is_null()).map(Value::to_string).collect();
-        problems.push(problem(path, format!("{path}: Unsupported value: {found}: supported values: {}", allowed.join(", "))));
-    }
-    match found {
-        Value::Object(fields) => object(schema, fields, path, problems),
-        Value::Array(items) => list(schema, items, found, path, problems),
-        Value::String(text) => string(schema, text, found, path, problems),
-        Value::Number(number) => range(schema, number.as_f64().unwrap_or_default(), found, path, problems),
-        Value::Null | Value::Bool(_) => {}
-    }
-}
-
-fn is_of(type_: &str, found: &Value) -> bool {
-    match type_ {
-        "object" => found.is_object(),
-        "array" => found.is_array(),
-        "string" => found.is_string(),
-        "boolean" => found.is_boolean(),
-        "integer" => found.is_i64() || found.is_u64(),
-        "number" => found.is_number(),
-        _ => true,
-    }
-}
-
-fn invalid(path: &str, found: &Value, why: &str) -> Problem {
-    let shown = match found {
-        Value::Object(_) => "\"object\"".to_owned(),
-        Value::Array(_) => "\"array\"".to_owned(),
-        scalar => scalar.to_string(),
-    };
-    problem(path, format!("{path}: Invalid value: {shown}: {path} in body {why}"))
-}
-
-fn object(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mut Vec<Problem>) {
-    let inside = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    for missing in required.filter(|field| !fields.contains_key(*field)) {
-        problems.push(problem(&inside(missing), format!("{}: Required value", inside(missing))));
-    }
-    for (field, found) in fields {
-        match (schema["properties"].get(field), schema.get("additionalProperties")) {
-            (Some(known), _) | (None, Some(known)) => value(known, found, &inside(field), problems),
-            (None, None) if path.is_empty() && OBJECT_FIELDS.contains(&field.as_str()) => {}
-            (None, None) if schema["x-kubernetes-preserve-unknown-fields"] == true => {}
-            // The metadata of an object have no schema of their own.
-            (None, None) if path == "metadata" => {}
-            (None, None) => problems.push(unknown(&inside(field))),
-        }
-    }
-}
-
-fn list(schema: &Value, items: &[Value], found: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let count = items.len();
-    if let Some(least) = limit(schema, "minItems").filter(|least| count < *least) {
-        problems.push(invalid(path, found, &format!("should have at least {least} items")));
-    }
-    if let Some(most) = limit(schema, "maxItems").filter(|most| count > *most) {
-        problems.push(problem(path, format!("{path}: Too many: {count}: must have at most {most} items")));
-    }
-    for (i, item) in items.iter().enumerate() {
-        value(&schema["items"], item, &format!("{path}[{i}]"), problems);
-    }
-}
-
-fn limit(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_u64().and_then(|limit| usize::try_from(limit).ok())
-}
-
-fn string(schema: &Value, text: &str, found: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let length = text.chars().count();
-    if let Some(least) = limit(schema, "minLength").filter(|least| length < *least) {
-        problems.push(invalid(path, found, &format!("should be at least {least} chars long")));
-    }
-    if let Some(most) = limit(schema, "maxLength").filter(|most| length > *most) {
-        problems.push(problem(path, format!("{path}: Too long: may not be more than {most} bytes")));
-    }
-    if let Some(pattern) = schema["pattern"].as_str()
-        && !Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))
-    {
-        problems.push(invalid(path, found, &format!("should match '{pattern}'")));
-    }
-}
-
-fn range(schema: &Value, number: f64, found: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let bound = |key: &str| schema[key].as_f64();
-    if let Some(least) = bound("minimum").filter(|least| number < *least) {
-        problems.push(invalid(path, found, &format!("should be greater than or equal to {least}")));
-    }
-    if let Some(most) = bound("maximum").filter(|most| number > *most) {
-        problems.push(invalid(path, found, &format!("should be less than or equal to {most}")));
-    }
-}
-
-/// What the rules of a schema, evaluated as the API server does, say to an object.
-fn rules(schema: &Value, object: &Value) -> Vec<Problem> {
-    let errors = Validator::new().validate(schema, object, None).err().map(kube::core::cel::ValidationErrors::into_vec);
-    errors.into_iter().flatten().map(|error| problem(&error.field_path, format!("{}: {}", error.field_path, error.message))).collect()
 }
 
 /// Lints files. What is found is printed as `FILE:LINE:COLUMN: MESSAGE`, a line each.
@@ -337,8 +178,8 @@ spec:
         hello.yaml:5:3: unknown field "metadata.lables"
         hello.yaml:7:14: spec.workload.deployment: Invalid value: "Hello": spec.workload.deployment in body should match '^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$'
         hello.yaml:11:20: unknown field "spec.policy.steps[0].wait"
-        hello.yaml:12:7: spec.policy.steps[1].weight: Invalid value: "100": spec.policy.steps[1].weight in body must be of type integer
-        hello.yaml:17:1: spec: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
+        hello.yaml:12:7: spec.policy.steps[1].weight: Invalid value: "string": spec.policy.steps[1].weight in body must be of type integer: "string"
+        hello.yaml:17:1: spec: Invalid value: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
         hello.yaml:22:2: no matches for version "stepgate.dev/v1"; the version is "stepgate.dev/v1alpha1"
         hello.yaml:24:37: no matches for kind "Rolout"; the kinds are ClusterRolloutPolicy, Rollout, RolloutPolicy
         7 problems in 4 objects

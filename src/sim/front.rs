@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream;
-use http::{Response, header};
+use http::{HeaderName, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use jiff::Timestamp;
@@ -29,8 +29,8 @@ use super::{
     world::{Setup, World},
 };
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Answer = Response<UnsyncBoxBody<Bytes, Error>>;
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Error>>;
 
 /// A handle on one embedded cluster. Clones share it.
 #[derive(Clone, Debug)]
@@ -133,11 +133,17 @@ impl Sim {
         kube::Client::new(service, "default")
     }
 
-    async fn serve(&self, request: http::Request<Body>, user: &str, line: Line) -> Result<Answer, Error> {
+    /// Answers a request of this user, or of the one whom it says it is for: everybody may do everything here.
+    pub(super) async fn serve<B>(&self, request: http::Request<B>, user: &str, line: Line) -> Result<Answer, Error>
+    where
+        B: http_body::Body<Error: Into<Error>>,
+    {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = body.collect().await.map_err(Into::into)?.to_bytes();
         let header =
-            |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
+            |name: HeaderName| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
+        let impersonated = header(HeaderName::from_static("impersonate-user"));
+        let user = if impersonated.is_empty() { user } else { &impersonated };
         let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);
         header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().clone_into(&mut request.content_type);
         request.accept = header(header::ACCEPT);

@@ -1,4 +1,6 @@
-//! The table of manifests, row by row, on the API server: creations as dry runs, strict about unknown fields as kubectl is.
+//! The table of manifests, row by row, on an API server: creations as dry runs, strict about unknown fields as kubectl is.
+//!
+//! `embedded.rs` holds the embedded one against the same table.
 
 use kube::{Client, core::Status};
 use serde_json::Value;
@@ -6,7 +8,7 @@ use stepgate::api::{Rollout, RolloutPolicy};
 
 use crate::{
     controller::Cluster,
-    manifests::{Line, Object, manifests},
+    manifests::{Line, Object, Refused, manifests},
     namespace::Namespace,
 };
 
@@ -45,40 +47,40 @@ fn lines(status: &Status) -> Vec<String> {
     if lines.is_empty() { vec![status.message.clone()] } else { lines }
 }
 
-#[tokio::test]
-async fn what_is_to_be_accepted_is_accepted_and_can_be_read() {
-    let Some(cluster) = Cluster::from_env() else { return };
-    let client = cluster.client().await;
+/// What is wrong with the answers to objects that are to be accepted.
+pub async fn wrongly_accepted(client: &Client) -> Vec<String> {
+    let mut wrong = Vec::new();
     for object in manifests().accepted {
         let manifest = object.manifest();
-        let stored = dry_run(&client, "default", &manifest, None).await.unwrap_or_else(|status| panic!("{manifest}: {}", status.message));
-        // With the defaults filled in, as the controller will read it.
-        let read = match object {
-            Object::Rollout(_) => serde_json::from_value::<Rollout>(stored).map(drop),
-            Object::Policy(_) => serde_json::from_value::<RolloutPolicy>(stored).map(drop),
-        };
-        read.unwrap_or_else(|error| panic!("{manifest}: {error}"));
+        match dry_run(client, "default", &manifest, None).await {
+            Err(status) => wrong.push(format!("{manifest}: {}", status.message)),
+            // With the defaults filled in, as the controller will read it.
+            Ok(stored) => {
+                let read = match object {
+                    Object::Rollout(_) => serde_json::from_value::<Rollout>(stored).map(drop),
+                    Object::Policy(_) => serde_json::from_value::<RolloutPolicy>(stored).map(drop),
+                };
+                wrong.extend(read.err().map(|error| format!("{manifest}: {error}")));
+            }
+        }
     }
+    wrong
 }
 
-#[tokio::test]
-async fn what_is_to_be_refused_is_refused_in_these_words() {
-    let Some(cluster) = Cluster::from_env() else { return };
-    let client = cluster.client().await;
-    let namespace = Namespace::create("inputs-manifests");
-    namespace.let_the_author_write_rollouts();
+/// What is wrong with the answers to objects that are to be refused.
+pub async fn wrongly_refused(client: &Client, namespace: &str, rows: impl Iterator<Item = Refused>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (number, row) in manifests().refused.into_iter().enumerate() {
+    for (number, row) in rows.enumerate() {
         let mut object = row.manifest();
         let answer = match row.manifest_before() {
-            None => dry_run(&client, &namespace.name, &object, row.author.as_deref()).await,
+            None => dry_run(client, namespace, &object, row.author.as_deref()).await,
             Some(mut before) => {
                 let name = format!("row-{number}");
                 before["metadata"]["name"] = name.clone().into();
-                let path = path(&namespace.name, &before);
-                let stored = send(&client, "POST", &format!("{path}?{STRICT}"), &before, None).await.unwrap();
+                let path = path(namespace, &before);
+                let stored = send(client, "POST", &format!("{path}?{STRICT}"), &before, None).await.unwrap();
                 object["metadata"] = stored["metadata"].clone();
-                send(&client, "PUT", &format!("{path}/{name}?dryRun=All&{STRICT}"), &object, row.author.as_deref()).await
+                send(client, "PUT", &format!("{path}/{name}?dryRun=All&{STRICT}"), &object, row.author.as_deref()).await
             }
         };
         let mut expected: Vec<&str> = row.says.iter().map(Line::text).collect();
@@ -89,5 +91,21 @@ async fn what_is_to_be_refused_is_refused_in_these_words() {
             Err(status) => wrong.push(format!("{object}\n  said:     {:#?}\n  expected: {expected:#?}", lines(&status))),
         }
     }
+    wrong
+}
+
+#[tokio::test]
+async fn what_is_to_be_accepted_is_accepted_and_can_be_read() {
+    let Some(cluster) = Cluster::from_env() else { return };
+    let wrong = wrongly_accepted(&cluster.client().await).await;
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_to_be_refused_is_refused_in_these_words() {
+    let Some(cluster) = Cluster::from_env() else { return };
+    let namespace = Namespace::create("inputs-manifests");
+    namespace.let_the_author_write_rollouts();
+    let wrong = wrongly_refused(&cluster.client().await, &namespace.name, manifests().refused.into_iter()).await;
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -82,8 +82,8 @@ mod tests {
             .map(|text| format!("{:#}", parse(text).unwrap_err()).lines().next().unwrap_or_default().to_owned())
             .collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
-        policy.yaml:4:1: spec: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
-        policy.yaml:4:1: spec.steps: Required value
+        policy.yaml:4:1: spec: Invalid value: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
+        policy.yaml:4:8: unknown field "spec.step"
         policy.yaml:4:17: spec.steps[0].weight: Invalid value: 0: spec.steps[0].weight in body should be greater than or equal to 1
         this Rollout refers to its policy by spec.policyRef; name the file of that policy instead
         one object with a policy is needed (RolloutPolicy, ClusterRolloutPolicy or Rollout); found: Service

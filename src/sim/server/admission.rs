@@ -178,7 +178,7 @@ fn floor(server: &ApiServer, new: &mut Value) {
 
 /// Stamps the user into a new request.
 fn who(user: &str, old: Option<&Value>, new: &mut Value) {
-    if new.pointer("/spec/request").is_none() {
+    if json::fields(new, "/spec/request").is_none() {
         return;
     }
     let same = old.is_some_and(|old| old.pointer("/spec/request/id") == new.pointer("/spec/request/id"));

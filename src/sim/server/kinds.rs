@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::schema::Schema;
+
 /// What makes `metadata.generation` rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
@@ -39,11 +41,29 @@ pub struct Kind {
     pub generation: Generation,
     /// Whether an update without `resourceVersion` is taken.
     pub unconditional_update: bool,
-    /// Whether a definition added it.
-    pub custom: bool,
+    /// What `kubectl get` shows beside the name, where a definition says that.
+    pub columns: Vec<Column>,
+    /// What its objects are held against, where a definition added it.
+    pub schema: Option<Arc<Schema>>,
+}
+
+/// A column of a custom kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub type_: String,
+    /// Where the cell is found, such as `.spec.steps[0].weight`.
+    pub path: String,
+    /// Above 0: only where more is asked for.
+    pub priority: i64,
 }
 
 impl Kind {
+    /// Whether a definition added it.
+    pub fn is_custom(&self) -> bool {
+        self.schema.is_some()
+    }
+
     /// `deployments.apps`: the name in messages, and the key in the store.
     pub fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
@@ -129,7 +149,8 @@ impl Kinds {
                     () => Generation::Never,
                 },
                 unconditional_update: !has("conditional"),
-                custom: false,
+                columns: Vec::new(),
+                schema: None,
             });
         }
         kinds

@@ -22,6 +22,7 @@ pub mod schema;
 pub mod selector;
 pub mod store;
 pub mod strategic;
+pub mod strict;
 pub mod table;
 pub mod validate;
 pub mod watch;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
+pub use crate::schema::Cause;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -16,35 +17,6 @@ pub struct Problem {
     pub message: String,
     /// `details` of the Status: name, group, kind, causes.
     pub details: Value,
-}
-
-/// One cause of an `Invalid`: the field, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cause {
-    /// `FieldValueInvalid`, `FieldValueRequired`, ...
-    pub reason: &'static str,
-    /// Path of the field, such as `spec.template.metadata.labels`.
-    pub field: String,
-    /// What is wrong, as in `Invalid value: ...`.
-    pub message: String,
-}
-
-impl Cause {
-    /// A value that may not be.
-    pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
-        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
-    }
-
-    /// A value that is missing.
-    pub fn required(field: impl Into<String>, why: &str) -> Self {
-        let message = if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };
-        Self { reason: "FieldValueRequired", field: field.into(), message }
-    }
-
-    /// A change that may not be made.
-    pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
-        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
-    }
 }
 
 impl Problem {
@@ -91,6 +63,14 @@ impl Problem {
             "name": name, "group": kind.group, "kind": kind.kind,
             "causes": causes.iter().map(|c| json!({ "reason": c.reason, "message": c.message, "field": c.field })).collect::<Vec<_>>(),
         });
+        problem
+    }
+
+    /// 422: a patch whose result the server cannot read.
+    pub fn unreadable(result: &Value, why: &str) -> Self {
+        let cause = Cause::invalid("patch", &result.to_string().into(), why);
+        let mut problem = Self::new(422, "Invalid", format!(" \"\" is invalid: {}: {}", cause.field, cause.message));
+        problem.details = json!({ "causes": [{ "reason": cause.reason, "message": cause.message, "field": cause.field }] });
         problem
     }
 

@@ -1,10 +1,11 @@
-//! Kinds that definitions add. Their objects are stored as they are sent: what their schema and rules refuse is held to the real API server,
-//! in `tests/api`.
+//! Kinds that definitions add, and their schemas.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::kinds::{Generation, Kind, Kinds, Scale};
-use crate::sim::json;
+use super::kinds::{Column, Generation, Kind, Kinds, Scale};
+use crate::{schema::Schema, sim::json};
 
 /// Makes the kinds of a definition known.
 pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
@@ -28,7 +29,13 @@ pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
             scale,
             generation: Generation::Content,
             unconditional_update: true,
-            custom: true,
+            columns: json::items(version, "/additionalPrinterColumns").iter().map(column).collect(),
+            schema: Some(Arc::new(Schema::new(version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default()))),
         });
     }
+}
+
+fn column(column: &Value) -> Column {
+    let text = |path: &str| json::text(column, path).to_owned();
+    Column { name: text("/name"), type_: text("/type"), path: text("/jsonPath"), priority: json::int(column, "/priority") }
 }

@@ -18,7 +18,7 @@ use super::{
     request::{Request, Target},
     scale,
     store::Key,
-    validate,
+    strict, validate,
 };
 use crate::sim::{
     clock::{after, seconds},
@@ -93,9 +93,12 @@ impl ApiServer {
             _ => Part::Whole,
         };
         let (code, object) = match (request.method.as_str(), target.name.is_empty()) {
-            ("POST", true) => (201, self.create_at(&mut call, kind, &target.namespace, self::body(kind, part, request)?)?),
+            ("POST", true) => {
+                let body = body(&mut call, kind, part, request)?;
+                (201, self.create_at(&mut call, kind, &target.namespace, body)?)
+            }
             ("PUT", false) => {
-                let body = body(kind, part, request)?;
+                let body = body(&mut call, kind, part, request)?;
                 (200, self.update(&mut call, kind, &target.key(), part, |_| Ok(body))?)
             }
             ("PATCH", false) => self.patch(&mut call, target, part, request)?,
@@ -220,15 +223,15 @@ impl ApiServer {
             _ => change(&current)?,
         };
         check_preconditions(kind, &current, &next)?;
-        if kind.custom && json::text(&next, "/metadata/resourceVersion").is_empty() {
+        if kind.is_custom() && json::text(&next, "/metadata/resourceVersion").is_empty() {
             let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             return Err(Problem::invalid(kind, &key.name, &[cause]));
         }
         take_over(kind, part, &current, &mut next);
         self.complete(kind, Some(&current), &mut next);
         admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next);
+        validate::update(kind, part, &current, &next)?;
         if part != Part::Status {
-            validate::update(kind, &current, &next)?;
             admission::validate(self, &mut Review { call, kind, part, old: Some(&current) }, &next)?;
         }
         raise_generation(kind, part, &current, &mut next);
@@ -251,10 +254,9 @@ impl ApiServer {
     fn complete(&self, kind: &Arc<Kind>, old: Option<&Value>, object: &mut Value) {
         json::set(object, "/apiVersion", if kind.is_core_event() { "events.k8s.io/v1".into() } else { kind.api_version() });
         json::set(object, "/kind", kind.kind.clone());
-        if kind.custom {
-            json::drop_nulls(object);
-        } else {
-            defaults::complete(self, kind, old, object);
+        match &kind.schema {
+            Some(schema) => schema.complete(object),
+            None => defaults::complete(self, kind, old, object),
         }
     }
 
@@ -338,22 +340,28 @@ impl ApiServer {
 
     fn patch(&mut self, call: &mut Call, target: &Target, part: Part, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
         let kind = &target.kind;
-        let key = target.key();
         let body = request.json()?;
-        let object = match request.content_type.as_str() {
-            "application/json-patch+json" => self.update(call, kind, &key, part, |current| patch::json_patch(current, &body))?,
-            "application/merge-patch+json" => self.update(call, kind, &key, part, |current| Ok(patch::merge(current, &body)))?,
-            "application/strategic-merge-patch+json" if !kind.custom => {
-                self.update(call, kind, &key, part, |current| super::strategic::merge(current, &body))?
-            }
-            other => return Err(Problem::unsupported_media_type(other)),
+        let patched = |current: &Value| match request.content_type.as_str() {
+            "application/json-patch+json" => patch::json_patch(current, &body),
+            "application/merge-patch+json" => Ok(patch::merge(current, &body)),
+            "application/strategic-merge-patch+json" if !kind.is_custom() => super::strategic::merge(current, &body),
+            other => Err(Problem::unsupported_media_type(other)),
         };
+        let mut warnings = Vec::new();
+        let object = self.update(call, kind, &target.key(), part, |current| {
+            let next = patched(current)?;
+            if part == Part::Whole {
+                warnings = strict::check(kind, &next, request).map_err(|why| Problem::unreadable(&next, &why))?;
+            }
+            Ok(next)
+        })?;
+        call.warnings.extend(warnings);
         Ok((200, object))
     }
 }
 
 /// The object that a POST or PUT carries, checked against its address.
-fn body(kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
+fn body(call: &mut Call, kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
     let body = request.json()?;
     let (api_version, name) = match part {
         Part::Scale => ("autoscaling/v1".to_owned(), "Scale"),
@@ -364,6 +372,10 @@ fn body(kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
         return Err(Problem::bad_request(format!(
             "{given_kind} in version {given_version:?} cannot be handled as a {name}: the object provided is unrecognized (expected {api_version})"
         )));
+    }
+    if part == Part::Whole {
+        let unreadable = |why| format!("{0} in version {1:?} cannot be handled as a {0}: {why}", kind.kind, kind.version);
+        call.warnings.extend(strict::check(kind, &body, request).map_err(|why| Problem::bad_request(unreadable(why)))?);
     }
     Ok(body)
 }
@@ -394,7 +406,7 @@ fn take_over(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
     if part == Part::Status {
         let mut merged = current.clone();
         json::copy(next, &mut merged, "/status");
-        if !kind.custom {
+        if !kind.is_custom() {
             // Built-in kinds let annotations pass here: the Deployment controller sets its revision so.
             json::copy(next, &mut merged, "/metadata/annotations");
         }
