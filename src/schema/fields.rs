@@ -2,8 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// What every object may have beside the fields of its kind.
-const OBJECT_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// What the metadata of an object may have.
 const METADATA_FIELDS: [&str; 15] = [
     "annotations",
@@ -26,7 +24,10 @@ const METADATA_FIELDS: [&str; 15] = [
 /// Gives the schema of an object the fields that every object has. What is in them is not the schema's concern.
 pub(super) fn add_object_fields(schema: &mut Value) {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.extend(OBJECT_FIELDS.map(|field| (field.to_owned(), json!({ "x-kubernetes-preserve-unknown-fields": true }))));
+        let text = || json!({ "type": "string" });
+        let metadata = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let fields = [("apiVersion", text()), ("kind", text()), ("metadata", metadata)];
+        properties.extend(fields.map(|(field, schema)| (field.to_owned(), schema)));
     }
 }
 

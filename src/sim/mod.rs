@@ -10,6 +10,7 @@
 //! | [`world`] | both under one roof, moved by `step(now)` |
 //! | [`fault`] | what may go wrong between a client and the server, planned from a seed |
 //! | [`front`] | the world as a `kube::Client`, without a socket; `Sim` also answers the probes of HTTP gates |
+//! | [`http`] | the API server over HTTP on a loopback address, with a kubeconfig |
 //! | [`sockets`] | the same on real sockets and in real time: pods and Services on loopback addresses |
 //! | [`timeline`] | what a Rollout's status has said, and when |
 //! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod cluster;
 pub mod fault;
 pub mod front;
+pub mod http;
 pub mod json;
 pub mod load;
 pub mod sample;
@@ -33,5 +35,6 @@ mod tests;
 
 pub use fault::Line;
 pub use front::Sim;
+pub use self::http::Http;
 pub use sockets::{Loopback, Sockets};
 pub use world::{Setup, Visit, World};

@@ -6,15 +6,17 @@ pub mod report;
 pub mod scenario;
 pub mod scene;
 pub mod screen;
+pub mod serve;
 pub mod view;
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -24,6 +26,7 @@ use self::{
     scenario::{Release, Scenario},
     scene::{Act, Event, PodState, Scene},
     screen::Screen,
+    serve::Kubeconfig,
 };
 use super::{
     output::Output,
@@ -36,7 +39,7 @@ use crate::{
     },
     gate::http,
     sim::{
-        Loopback, Setup, Sim, Sockets,
+        Http, Loopback, Setup, Sim, Sockets,
         cluster::Timing,
         load::{self, Load, Plan},
         timeline::{self, Moment},
@@ -66,6 +69,14 @@ pub struct DemoArgs {
     /// Print how it went as JSON, and nothing before
     #[arg(long)]
     json: bool,
+
+    /// Let kubectl at the cluster, on a port of 127.0.0.1, until interrupted; plays what --scenario names, and nothing by itself
+    #[arg(long, conflicts_with = "json")]
+    serve: bool,
+
+    /// With --serve: write the kubeconfig to this new file, and remove it in the end [default: a temporary file]
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// Plays the releases and shows them.
@@ -73,25 +84,57 @@ pub struct DemoArgs {
 /// # Errors
 /// When something did not go as told, when this machine has no loopback addresses to give, or when it is interrupted.
 pub async fn run(args: &DemoArgs, out: &mut Output<'_>) -> anyhow::Result<()> {
-    let DemoArgs { scenarios, fast, json } = args;
-    let all = [Scenario::Good, Scenario::Bad, Scenario::Crash];
-    let releases = Release::of(if scenarios.is_empty() { &all } else { scenarios });
-    let pace = if *fast { Pace::FAST } else { Pace::USUAL };
-    let mut screen = if *json { Screen::Silent } else { Screen::of_stdout() };
+    let mut screen = if args.json { Screen::Silent } else { Screen::of_stdout() };
     let interrupted = super::told_to_end()?;
-    let played = tokio::select! {
-        played = play(&releases, pace, &mut screen) => played,
-        () = interrupted => Err(anyhow!("interrupted; nothing is left of the embedded cluster")),
+    let done = tokio::select! {
+        done = perform(args, &mut screen, out) => done,
+        () = interrupted => if args.serve { Ok(()) } else { Err(anyhow!("interrupted; nothing is left of the embedded cluster")) },
     };
     screen.clear();
-    let report = played?;
-    if *json {
-        out.print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+    done
+}
+
+/// Brings the cluster up, plays and judges; and stays, where it is to be served.
+async fn perform(args: &DemoArgs, screen: &mut Screen, out: &mut Output<'_>) -> anyhow::Result<()> {
+    let DemoArgs { scenarios, fast, json, serve, kubeconfig } = args;
+    let all: &[Scenario] = if *serve { &[] } else { &[Scenario::Good, Scenario::Bad, Scenario::Crash] };
+    let releases = Release::of(if scenarios.is_empty() { all } else { scenarios });
+    let pace = if *fast { Pace::FAST } else { Pace::USUAL };
+    let Stand { stage, loopback, mut tasks } = Stand::up(pace)?;
+    // As long as this is there, its file is.
+    let _kubeconfig = if *serve {
+        let http = Http::bind(0).await.context("cannot take a port of 127.0.0.1")?;
+        let kubeconfig = Kubeconfig::write(&http, kubeconfig.as_deref())?;
+        out.print(&format!("{}\n", kubeconfig.invitation()))?;
+        let sim = stage.sim.clone();
+        tasks.spawn(async move { match http.run(sim).await {} });
+        Some(kubeconfig)
     } else {
-        out.print(&format!("\n{}", report::table(&report, screen::colours())))?;
+        None
+    };
+    let mut player = Player { stage, loopback, pace, screen, releases: &releases, load: None, began: Instant::now(), act: None };
+    let story = async {
+        if releases.is_empty() {
+            player.come_up().await?;
+            return player.stay().await;
+        }
+        let report = player.play().await?;
+        player.screen.clear();
+        if *json {
+            out.print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        } else {
+            out.print(&format!("\n{}", report::table(&report, screen::colours())))?;
+        }
+        if *serve {
+            return player.stay().await;
+        }
+        ensure!(report.as_told, "not everything went as told");
+        Ok(())
+    };
+    tokio::select! {
+        done = story => done,
+        Some(ended) = tasks.join_next() => Err(ended?),
     }
-    ensure!(report.as_told, "not everything went as told");
-    Ok(())
 }
 
 /// How fast the releases go.
@@ -136,25 +179,30 @@ impl Pace {
     }
 }
 
-/// Brings the cluster up, plays, and judges.
-async fn play(releases: &[Release], pace: Pace, screen: &mut Screen) -> anyhow::Result<Report> {
-    let loopback = Loopback::reserve()?;
-    let ms = Duration::from_millis;
-    let timing = Timing { start: (ms(700), ms(1100)), ..Timing::default() };
-    let sim = Sim::new(&Setup { start: Timestamp::now(), timing, pod_network: loopback.pod_network(), ..Setup::default() });
-    let mut tasks = JoinSet::new();
-    let moved = sim.clone();
-    tasks.spawn(async move { anyhow!(Sockets::run(moved).await) });
-    let stage = Stage::apply(sim, &manifests(&loopback, pace)?)?;
-    let controller = stage.controller(Arc::new(http::client()?));
-    tasks.spawn(async move {
-        controller.await;
-        anyhow!("the controller has ended")
-    });
-    let player = Player { stage, loopback, pace, screen, releases, load: None, began: Instant::now(), act: None };
-    tokio::select! {
-        report = player.play() => report,
-        Some(ended) = tasks.join_next() => Err(ended?),
+/// An embedded cluster on sockets, with a controller.
+struct Stand {
+    stage: Stage,
+    loopback: Loopback,
+    /// What keeps it going. None of them ends but by an error.
+    tasks: JoinSet<anyhow::Error>,
+}
+
+impl Stand {
+    fn up(pace: Pace) -> anyhow::Result<Self> {
+        let loopback = Loopback::reserve()?;
+        let ms = Duration::from_millis;
+        let timing = Timing { start: (ms(700), ms(1100)), ..Timing::default() };
+        let sim = Sim::new(&Setup { start: Timestamp::now(), timing, pod_network: loopback.pod_network(), ..Setup::default() });
+        let mut tasks = JoinSet::new();
+        let moved = sim.clone();
+        tasks.spawn(async move { anyhow!(Sockets::run(moved).await) });
+        let stage = Stage::apply(sim, &manifests(&loopback, pace)?)?;
+        let controller = stage.controller(Arc::new(http::client()?));
+        tasks.spawn(async move {
+            controller.await;
+            anyhow!("the controller has ended")
+        });
+        Ok(Self { stage, loopback, tasks })
     }
 }
 
@@ -189,10 +237,27 @@ struct Record {
 }
 
 impl Player<'_> {
-    async fn play(mut self) -> anyhow::Result<Report> {
+    /// Shows the cluster, with clients, for as long as somebody wants to see it.
+    async fn stay(&mut self) -> anyhow::Result<()> {
+        self.act = None;
+        loop {
+            self.begin_load();
+            let started = Instant::now();
+            while started.elapsed() < LONGEST {
+                self.tick().await;
+            }
+        }
+    }
+
+    /// Clients from now on, and none of the requests of those before.
+    fn begin_load(&mut self) {
+        let plan = Plan { rate: f64::from(RATE), longest: LONGEST, most: usize::MAX, ..Plan::new(self.loopback.service()) };
+        self.load = Some(Load::start(plan));
+    }
+
+    async fn play(&mut self) -> anyhow::Result<Report> {
         let size = self.come_up().await?;
-        self.load =
-            Some(Load::start(Plan { rate: f64::from(RATE), longest: LONGEST, most: usize::MAX, ..Plan::new(self.loopback.service()) }));
+        self.begin_load();
         self.rest().await;
         let mut records = Vec::new();
         for (index, release) in self.releases.iter().enumerate() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 pub mod admission;
 pub mod defaults;
+pub mod discovery;
 pub mod event;
 pub mod kinds;
 pub mod patch;
@@ -88,12 +89,10 @@ impl ApiServer {
     }
 
     fn serve(&mut self, now: Timestamp, request: &Request) -> Result<Reply, Problem> {
-        match request.path.as_str() {
-            "/version" => {
-                return Ok(Reply::ok(json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.3", "platform": "stepgate/sim" })));
-            }
-            "/healthz" | "/livez" | "/readyz" => return Ok(Reply::ok("ok".into())),
-            _ => {}
+        if request.method == "GET"
+            && let Some(answer) = discovery::answer(&self.kinds, &request.path)
+        {
+            return Ok(Reply::ok(answer));
         }
         let target = Target::parse(&self.kinds, &request.path)?;
         match request.method.as_str() {

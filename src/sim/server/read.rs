@@ -15,7 +15,7 @@ use super::{
     table,
     watch::Watch,
 };
-use crate::sim::clock::after;
+use crate::sim::{clock::after, json};
 
 /// How long a watch lasts that names no time: within the real server's 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
@@ -57,10 +57,10 @@ impl View {
     }
 
     /// The object as this request gets it.
-    pub(super) fn render(&self, kind: &Kind, object: &Value) -> Value {
+    pub(super) fn render(&self, kind: &Kind, object: &Value, now: Timestamp) -> Value {
         let object = present(kind, object);
         if self.table {
-            table::of_one(&object)
+            table::of_list(kind, [&object], &json!({ "resourceVersion": json::text(&object, "/metadata/resourceVersion") }), now)
         } else if self.partial {
             json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] })
         } else {
@@ -79,8 +79,8 @@ impl ApiServer {
         let watching = matches!(request.param("watch"), "true" | "1");
         match target.subresource.as_str() {
             "" if watching => self.watch(now, target, request).map(|watch| Reply::Watch(Box::new(watch))),
-            "" if target.name.is_empty() => self.list_request(target, request).map(Reply::ok),
-            "" | "status" => Ok(Reply::ok(View::of(target, request)?.render(&target.kind, self.find(&target.key(), &target.kind)?))),
+            "" if target.name.is_empty() => self.list_request(now, target, request).map(Reply::ok),
+            "" | "status" => Ok(Reply::ok(View::of(target, request)?.render(&target.kind, self.find(&target.key(), &target.kind)?, now))),
             "scale" if target.kind.scale.is_some() => {
                 Ok(Reply::ok(super::scale::of(&target.kind, self.find(&target.key(), &target.kind)?)))
             }
@@ -92,7 +92,7 @@ impl ApiServer {
         self.store.get(key).ok_or_else(|| Problem::not_found(kind, &key.name))
     }
 
-    fn list_request(&self, target: &Target, request: &Request) -> Result<Value, Problem> {
+    fn list_request(&self, now: Timestamp, target: &Target, request: &Request) -> Result<Value, Problem> {
         let view = View::of(target, request)?;
         let resource = target.kind.stored_as();
         let limit: usize = request.param("limit").parse().unwrap_or(0);
@@ -116,9 +116,9 @@ impl ApiServer {
         }
         if view.table {
             let objects: Vec<Value> = page.iter().map(|(_, object)| present(&target.kind, object)).collect();
-            return Ok(table::of_list(&objects, &metadata));
+            return Ok(table::of_list(&target.kind, &objects, &metadata, now));
         }
-        let items: Vec<Value> = page.iter().map(|(_, object)| view.render(&target.kind, object)).collect();
+        let items: Vec<Value> = page.iter().map(|(_, object)| view.render(&target.kind, object, now)).collect();
         let (api_version, kind) = if view.partial {
             ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList".to_owned())
         } else {
@@ -147,7 +147,7 @@ impl ApiServer {
         if initial || asked.is_empty() || asked == "0" {
             for (_, object) in self.store.list(&target.kind.stored_as(), &target.namespace) {
                 if watch.view.selects(&target.kind, object) {
-                    watch.first.push_back(json!({ "type": "ADDED", "object": watch.view.render(&target.kind, object) }));
+                    watch.first.push_back(json!({ "type": "ADDED", "object": watch.view.render(&target.kind, object, now) }));
                 }
             }
             if initial {

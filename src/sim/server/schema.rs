@@ -1,6 +1,9 @@
 //! Kinds that definitions add, and their schemas.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
@@ -30,9 +33,16 @@ pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
             generation: Generation::Content,
             unconditional_update: true,
             columns: json::items(version, "/additionalPrinterColumns").iter().map(column).collect(),
-            schema: Some(Arc::new(Schema::new(version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default()))),
+            schema: Some(compiled(version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null))),
         });
     }
+}
+
+/// The schema, from memory where this process has compiled it before: rules take their time, and tests make clusters by the hundred.
+fn compiled(tree: &Value) -> Arc<Schema> {
+    static COMPILED: Mutex<BTreeMap<String, Arc<Schema>>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    compiled.entry(tree.to_string()).or_insert_with(|| Arc::new(Schema::new(tree.clone()))).clone()
 }
 
 fn column(column: &Value) -> Column {

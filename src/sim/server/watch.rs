@@ -69,7 +69,7 @@ impl Watch {
             }
             self.cursor = entry.version;
             if let Some((kind, object)) = self.translate(entry) {
-                return Next::Event(json!({ "type": kind, "object": self.view.render(&self.kind, &object) }));
+                return Next::Event(json!({ "type": kind, "object": self.view.render(&self.kind, &object, now) }));
             }
         }
         match self.bookmark {

@@ -1,0 +1,80 @@
+//! The embedded API server over HTTP on a loopback address, for `kubectl` and everything else that reads a kubeconfig.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::{Line, Sim};
+
+/// Who asks, unless a request says that it is for somebody else.
+pub const ADMIN: &str = "kubernetes-admin";
+/// How long to leave the listener alone when it takes no connection, for want of file descriptors most likely.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// A port of this machine on which an embedded cluster is served.
+///
+/// It is open to every process of the machine, without TLS and without asking who it is, which is why it is bound to 127.0.0.1: what is
+/// behind it runs nothing and ends with this process.
+#[derive(Debug)]
+pub struct Http {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Http {
+    /// Takes a port; 0 is any that is free.
+    ///
+    /// # Errors
+    /// Where the port is taken.
+    pub async fn bind(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// A kubeconfig for it.
+    pub fn kubeconfig(&self) -> String {
+        let Self { address, .. } = self;
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: stepgate-demo\nclusters:\n- name: stepgate-demo\n  cluster: {{server: \"http://{address}\"}}\n\
+             contexts:\n- name: stepgate-demo\n  context: {{cluster: stepgate-demo, user: {ADMIN}, namespace: default}}\nusers:\n- name: {ADMIN}\n  user: {{}}\n"
+        )
+    }
+
+    /// Serves, for ever. Connections end with this future.
+    pub async fn run(self, sim: Sim) -> Infallible {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            match self.listener.accept().await {
+                Ok((stream, _)) => drop(connections.spawn(connection(sim.clone(), stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not taken");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(sim: Sim, stream: TcpStream) {
+    // Chance has no part in it: the line has no faults.
+    let line = Line::new(0);
+    let service = service_fn(|request: Request<Incoming>| sim.serve(request, ADMIN, line.clone()));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new());
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to the API server broke");
+    }
+}
