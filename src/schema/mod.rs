@@ -93,8 +93,7 @@ impl Schema {
             let message = format!("Invalid value: {value}{}", error.message);
             Cause { reason: "FieldValueInvalid", field: error.field_path, message }
         };
-        let mut causes: Vec<Cause> =
-            errors.map(kube::core::cel::ValidationErrors::into_vec).into_iter().flatten().map(cause).collect();
+        let mut causes: Vec<Cause> = errors.map(kube::core::cel::ValidationErrors::into_vec).into_iter().flatten().map(cause).collect();
         // The rules of a map of properties come in any order.
         causes.sort_by(|one, other| one.field.cmp(&other.field));
         causes

@@ -140,8 +140,9 @@ impl Sim {
     {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(Into::into)?.to_bytes();
-        let header =
-            |name: HeaderName| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: HeaderName| {
+            parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
         let impersonated = header(HeaderName::from_static("impersonate-user"));
         let user = if impersonated.is_empty() { user } else { &impersonated };
         let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);

@@ -33,8 +33,8 @@ pub mod world;
 #[cfg(test)]
 mod tests;
 
+pub use self::http::Http;
 pub use fault::Line;
 pub use front::Sim;
-pub use self::http::Http;
 pub use sockets::{Loopback, Sockets};
 pub use world::{Setup, Visit, World};

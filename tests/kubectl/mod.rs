@@ -48,6 +48,11 @@ pub fn say(line: &str) {
 }
 
 impl Kubectl {
+    /// kubectl with this kubeconfig, for any cluster.
+    pub fn of(kubeconfig: impl Into<OsString>) -> Self {
+        Self { kubeconfig: kubeconfig.into(), flags: Vec::new() }
+    }
+
     fn with(&self, flags: &[&str]) -> Self {
         let mut other = self.clone();
         other.flags.extend(flags.iter().map(ToString::to_string));
@@ -64,13 +69,17 @@ impl Kubectl {
         self.with(&["-n", name])
     }
 
+    /// kubectl, about to be run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env::var_os("STEPGATE_KUBECTL").unwrap_or_else(|| "kubectl".into()));
+        command.env("KUBECONFIG", &self.kubeconfig).args(args).args(&self.flags);
+        command
+    }
+
     /// Runs kubectl, with a text on its standard input.
     pub fn pipe(&self, args: &[&str], input: &str) -> Answer {
-        let program = env::var_os("STEPGATE_KUBECTL").unwrap_or_else(|| "kubectl".into());
-        let mut child = Command::new(program)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .args(args)
-            .args(&self.flags)
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

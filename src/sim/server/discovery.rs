@@ -43,8 +43,7 @@ fn root(kind: &Kind) -> String {
 fn group(kinds: &Kinds, name: &str) -> Value {
     let versions: BTreeMap<String, &str> =
         kinds.all().filter(|kind| kind.group == name).map(|kind| (kind.api_version(), kind.version.as_str())).collect();
-    let versions: Vec<Value> =
-        versions.into_iter().map(|(both, version)| json!({ "groupVersion": both, "version": version })).collect();
+    let versions: Vec<Value> = versions.into_iter().map(|(both, version)| json!({ "groupVersion": both, "version": version })).collect();
     json!({ "kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions, "preferredVersion": versions.last() })
 }
 
@@ -69,7 +68,8 @@ fn resources(kinds: &Kinds, api_version: &str) -> Option<Value> {
         all
     };
     let resources: Vec<Value> = ours.iter().flat_map(resource).collect();
-    (!ours.is_empty()).then(|| json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": resources }))
+    (!ours.is_empty())
+        .then(|| json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": resources }))
 }
 
 /// A document of OpenAPI v3: that every kind's patch takes `fieldValidation`, so that kubectl leaves the validation to the server, and the

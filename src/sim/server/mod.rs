@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub mod admission;
+mod apply;
 pub mod defaults;
 pub mod discovery;
 pub mod event;
 pub mod kinds;
+mod owned;
 pub mod patch;
 pub mod problem;
 pub mod read;

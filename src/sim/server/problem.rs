@@ -1,5 +1,7 @@
 //! What the server answers when it refuses: `metav1.Status`, with the reasons and codes of a real one.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
@@ -52,6 +54,25 @@ impl Problem {
     /// 409 with the usual sentence for a stale `resourceVersion`.
     pub fn stale(kind: &Kind, name: &str) -> Self {
         Self::conflict(kind, name, "the object has been modified; please apply your changes to the latest version and try again")
+    }
+
+    /// 409: an apply would change fields of others, each named with its manager.
+    pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
+        let said = match conflicts {
+            [(manager, field)] => format!("1 conflict: conflict with {manager}: {field}"),
+            _ => {
+                let managers: BTreeSet<&String> = conflicts.iter().map(|(manager, _)| manager).collect();
+                let fields = |manager: &&String| {
+                    let theirs = conflicts.iter().filter(|(other, _)| other == *manager);
+                    theirs.fold(format!("conflicts with {manager}:"), |said, (_, field)| format!("{said}\n- {field}"))
+                };
+                format!("{} conflicts: {}", conflicts.len(), managers.iter().map(fields).collect::<Vec<_>>().join("\n"))
+            }
+        };
+        let mut problem = Self::new(409, "Conflict", format!("Apply failed with {said}"));
+        let cause = |(manager, field): &(String, String)| json!({ "reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field });
+        problem.details = json!({ "causes": conflicts.iter().map(cause).collect::<Vec<_>>() });
+        problem
     }
 
     /// 422: the object as it would become is not valid.
@@ -107,7 +128,11 @@ impl Problem {
 
     /// 415.
     pub fn unsupported_media_type(found: &str) -> Self {
-        Self::new(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format: {found:?}"))
+        Self::new(
+            415,
+            "UnsupportedMediaType",
+            format!("the body of the request was in an unknown format: {found:?}; JSON and YAML are read here"),
+        )
     }
 
     /// 410: the version asked for is no longer kept.

@@ -59,8 +59,11 @@ impl Request {
     /// The body as JSON; YAML is taken where a server takes it.
     ///
     /// # Errors
-    /// `BadRequest` for what is neither.
+    /// `UnsupportedMediaType` for a body that calls itself something else, `BadRequest` for what is neither.
     pub fn json(&self) -> Result<Value, Problem> {
+        if !self.content_type.is_empty() && !self.content_type.ends_with("json") && !self.content_type.ends_with("yaml") {
+            return Err(Problem::unsupported_media_type(&self.content_type));
+        }
         let refused = |why: String| Problem::bad_request(format!("error decoding body: {why}"));
         if self.content_type.ends_with("yaml") {
             let text = std::str::from_utf8(&self.body).map_err(|error| refused(error.to_string()))?;

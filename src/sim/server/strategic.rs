@@ -23,7 +23,7 @@ const MERGE_KEYS: &[(&str, &str)] = &[
 const SETS: &[&str] = &["finalizers"];
 
 /// The key of a list's items. `ports` has two meanings: of a container and of a Service.
-fn merge_key(field: &str, items: &[Value]) -> Option<&'static str> {
+pub(super) fn merge_key(field: &str, items: &[Value]) -> Option<&'static str> {
     if field == "ports" {
         return Some(if items.iter().any(|item| item.get("containerPort").is_some()) { "containerPort" } else { "port" });
     }

@@ -1,6 +1,4 @@
-//! Fields that a kind does not have: refused or warned about where a request asks for that, as kubectl does.
-//!
-//! A request that does not ask gets neither: on a real server it would get warnings.
+//! Fields that a kind does not have are never stored: they are refused, warned about or passed over, as a request asks.
 
 use k8s_openapi::{
     api::{
@@ -14,27 +12,24 @@ use serde_json::Value;
 
 use super::{kinds::Kind, request::Request};
 
-/// Looks for unknown fields, and in objects of the built-in kinds that people write for values of the wrong type. Returns warnings.
+/// Drops unknown fields, and returns warnings.
 ///
 /// # Errors
-/// What is wrong, where the request wants it refused.
-pub(super) fn check(kind: &Kind, object: &Value, request: &Request) -> Result<Vec<String>, String> {
-    let asked = request.param("fieldValidation");
-    if !matches!(asked, "Strict" | "Warn") {
-        return Ok(Vec::new());
-    }
+/// What is wrong: unknown fields, where the request wants them refused; values of the wrong type in built-in kinds that people write.
+pub(super) fn check(kind: &Kind, object: &mut Value, request: &Request) -> Result<Vec<String>, String> {
     let unknown = match &kind.schema {
         Some(schema) => schema.unknown(object),
-        None => unknown_to_type(kind, object)?,
+        None => drop_unknown_to_type(kind, object)?,
     };
     let said: Vec<String> = unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect();
-    if asked == "Strict" && !said.is_empty() {
-        return Err(format!("strict decoding error: {}", said.join(", ")));
+    match request.param("fieldValidation") {
+        "Strict" if !said.is_empty() => Err(format!("strict decoding error: {}", said.join(", "))),
+        "Ignore" => Ok(Vec::new()),
+        _ => Ok(said),
     }
-    Ok(said)
 }
 
-fn unknown_to_type(kind: &Kind, object: &Value) -> Result<Vec<String>, String> {
+fn drop_unknown_to_type(kind: &Kind, object: &mut Value) -> Result<Vec<String>, String> {
     let kept = match kind.qualified().as_str() {
         "Deployment.apps" => kept::<Deployment>(object),
         "ReplicaSet.apps" => kept::<ReplicaSet>(object),
@@ -57,22 +52,56 @@ fn kept<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, serde_
     serde_json::to_value(T::deserialize(object)?)
 }
 
-fn lost(object: &Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
+fn lost(object: &mut Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
     match object {
-        Value::Object(fields) => {
-            for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                let path = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };
-                match kept.get(field) {
-                    Some(kept) => lost(value, kept, &path, unknown),
-                    None => unknown.push(path),
-                }
+        Value::Object(fields) => fields.retain(|field, value| {
+            let path = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };
+            match kept.get(field) {
+                Some(kept) => lost(value, kept, &path, unknown),
+                None if value.is_null() => {}
+                None => unknown.push(path),
             }
-        }
+            value.is_null() || kept.get(field).is_some()
+        }),
         Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
+            for (at, item) in items.iter_mut().enumerate() {
                 lost(item, &kept[at], &format!("{path}[{at}]"), unknown);
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sim::{sample, server::kinds::Kinds};
+
+    fn checked(object: &mut Value, asked: &str) -> Result<Vec<String>, String> {
+        let kinds = Kinds::builtin();
+        check(kinds.find("apps", "deployments").unwrap(), object, &Request::new("POST", &format!("/?fieldValidation={asked}"), "alice"))
+    }
+
+    #[test]
+    fn a_field_that_a_deployment_does_not_have_is_refused_or_dropped() {
+        let clean = sample::deployment("default", "hello", "v1", 1);
+        let mut wrong = clean.clone();
+        wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = json!("Always");
+        wrong["spec"]["paused"] = Value::Null;
+        let field = r#"unknown field "spec.template.spec.containers[0].imagePullPolice""#;
+        assert_eq!(checked(&mut wrong.clone(), "Strict"), Err(format!("strict decoding error: {field}")));
+        assert_eq!(checked(&mut wrong.clone(), ""), Ok(vec![field.to_owned()]));
+        assert_eq!(checked(&mut wrong, "Ignore"), Ok(Vec::new()));
+        crate::sim::json::drop_nulls(&mut wrong);
+        assert_eq!(wrong, clean);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused_whatever_is_asked() {
+        let mut wrong = sample::deployment("default", "hello", "v1", 1);
+        wrong["spec"]["replicas"] = json!("many");
+        assert_eq!(checked(&mut wrong, "Ignore").unwrap_err(), r#"invalid type: string "many", expected i32"#);
     }
 }

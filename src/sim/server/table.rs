@@ -65,7 +65,12 @@ fn columns(kind: &Kind) -> Vec<Column<'_>> {
                 Some(found) if is_date => age(found.as_str().unwrap_or_default(), now).into(),
                 found => found.cloned().unwrap_or_default(),
             };
-            Column { name: &column.name, type_: if is_date { "string" } else { &column.type_ }, priority: column.priority, cell: Box::new(cell) }
+            Column {
+                name: &column.name,
+                type_: if is_date { "string" } else { &column.type_ },
+                priority: column.priority,
+                cell: Box::new(cell),
+            }
         });
         return std::iter::once(name()).chain(of_definition).collect();
     }
@@ -165,9 +170,8 @@ fn pod_state(pod: &Value) -> Value {
     if json::deleting(pod) {
         return "Terminating".into();
     }
-    let reason = |status: &Value| {
-        ["/state/waiting/reason", "/state/terminated/reason"].iter().find_map(|path| status.pointer(path).cloned())
-    };
+    let reason =
+        |status: &Value| ["/state/waiting/reason", "/state/terminated/reason"].iter().find_map(|path| status.pointer(path).cloned());
     json::items(pod, "/status/containerStatuses").iter().find_map(reason).unwrap_or_else(|| pod["status"]["phase"].clone())
 }
 
@@ -204,10 +208,7 @@ mod tests {
     fn an_age_is_as_exact_as_it_is_young() {
         let said = |seconds: i64| age(&DAWN.to_string(), DAWN + jiff::SignedDuration::from_secs(seconds));
         let ages = [0, 119, 120, 125, 600, 10_799, 10_800, 10_860, 28_800, 172_800, 180_000, 691_200];
-        assert_eq!(
-            ages.map(said),
-            ["0s", "119s", "2m", "2m5s", "10m", "179m", "3h", "3h1m", "8h", "2d", "2d2h", "8d"].map(str::to_owned)
-        );
+        assert_eq!(ages.map(said), ["0s", "119s", "2m", "2m5s", "10m", "179m", "3h", "3h1m", "8h", "2d", "2d2h", "8d"].map(str::to_owned));
         assert_eq!(age("", DAWN), "<unknown>");
     }
 }

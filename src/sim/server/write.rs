@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     ApiServer, Reply,
     admission::{self, Review},
+    apply::{self, Will},
     defaults, event,
     kinds::{Generation, Kind},
     patch,
@@ -30,16 +31,29 @@ use crate::sim::{
 pub struct Call {
     pub now: Timestamp,
     pub user: String,
+    /// The name under which the written fields are owned.
+    pub manager: String,
+    pub operation: Operation,
     /// Go all the way but the last step.
     pub dry_run: bool,
     /// `Warning` headers collected on the way.
     pub warnings: Vec<String>,
 }
 
+/// How a write owns fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// What it changes.
+    Update,
+    /// What it says.
+    Apply,
+}
+
 impl Call {
     /// A real write by this user.
     pub fn new(now: Timestamp, user: &str) -> Self {
-        Self { now, user: user.into(), dry_run: false, warnings: Vec::new() }
+        let manager = user.rsplit(':').next().unwrap_or(user).to_owned();
+        Self { now, user: user.into(), manager, operation: Operation::Update, dry_run: false, warnings: Vec::new() }
     }
 }
 
@@ -86,6 +100,9 @@ impl ApiServer {
         let dry_run =
             request.dry_run() || (request.method == "DELETE" && request.json().is_ok_and(|body| !json::items(&body, "/dryRun").is_empty()));
         let mut call = Call { dry_run, ..Call::new(now, &request.user) };
+        if !request.param("fieldManager").is_empty() {
+            request.param("fieldManager").clone_into(&mut call.manager);
+        }
         let kind = &target.kind;
         let part = match target.subresource.as_str() {
             "status" => Part::Status,
@@ -234,6 +251,9 @@ impl ApiServer {
         if part != Part::Status {
             admission::validate(self, &mut Review { call, kind, part, old: Some(&current) }, &next)?;
         }
+        if part != Part::Status && call.operation == Operation::Update {
+            apply::track(call, kind, &current, &mut next);
+        }
         raise_generation(kind, part, &current, &mut next);
         if next == *current {
             return Ok(current);
@@ -340,6 +360,9 @@ impl ApiServer {
 
     fn patch(&mut self, call: &mut Call, target: &Target, part: Part, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
         let kind = &target.kind;
+        if request.content_type == "application/apply-patch+yaml" && part == Part::Whole {
+            return self.apply(call, target, request);
+        }
         let body = request.json()?;
         let patched = |current: &Value| match request.content_type.as_str() {
             "application/json-patch+json" => patch::json_patch(current, &body),
@@ -349,20 +372,44 @@ impl ApiServer {
         };
         let mut warnings = Vec::new();
         let object = self.update(call, kind, &target.key(), part, |current| {
-            let next = patched(current)?;
+            let mut next = patched(current)?;
             if part == Part::Whole {
-                warnings = strict::check(kind, &next, request).map_err(|why| Problem::unreadable(&next, &why))?;
+                let sent = next.clone();
+                warnings = strict::check(kind, &mut next, request).map_err(|why| Problem::unreadable(&sent, &why))?;
             }
             Ok(next)
         })?;
         call.warnings.extend(warnings);
         Ok((200, object))
     }
+
+    /// Server-side apply.
+    fn apply(&mut self, call: &mut Call, target: &Target, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
+        let (kind, key) = (&target.kind, target.key());
+        if request.param("fieldManager").is_empty() {
+            return Err(Problem::bad_request("fieldManager is required for apply patch"));
+        }
+        call.operation = Operation::Apply;
+        let mut applied = body(call, kind, Part::Whole, request)?;
+        json::drop_nulls(&mut applied);
+        if !json::items(&applied, "/metadata/managedFields").is_empty() {
+            return Err(Problem::bad_request("metadata.managedFields must be nil"));
+        }
+        if self.store.get(&key).is_none() {
+            json::set(&mut applied, "/metadata/name", key.name);
+            let object = apply::created(call, kind, applied);
+            return Ok((201, self.create_at(call, kind, &target.namespace, object)?));
+        }
+        let will = if request.param("force") == "true" { Will::Force } else { Will::Ask };
+        let by = call.clone();
+        let object = self.update(call, kind, &key, Part::Whole, |live| apply::merged(&by, kind, live, &applied, will))?;
+        Ok((200, object))
+    }
 }
 
 /// The object that a POST or PUT carries, checked against its address.
 fn body(call: &mut Call, kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
-    let body = request.json()?;
+    let mut body = request.json()?;
     let (api_version, name) = match part {
         Part::Scale => ("autoscaling/v1".to_owned(), "Scale"),
         _ => (kind.api_version(), kind.kind.as_str()),
@@ -375,7 +422,7 @@ fn body(call: &mut Call, kind: &Kind, part: Part, request: &Request) -> Result<V
     }
     if part == Part::Whole {
         let unreadable = |why| format!("{0} in version {1:?} cannot be handled as a {0}: {why}", kind.kind, kind.version);
-        call.warnings.extend(strict::check(kind, &body, request).map_err(|why| Problem::bad_request(unreadable(why)))?);
+        call.warnings.extend(strict::check(kind, &mut body, request).map_err(|why| Problem::bad_request(unreadable(why)))?);
     }
     Ok(body)
 }
