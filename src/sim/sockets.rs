@@ -29,8 +29,9 @@ use super::{
     json,
 };
 
-/// Every address that begins so is this machine, without configuration, on Linux.
-const NETWORK: [u8; 2] = [127, 77];
+/// Every address that begins with 127 is this machine, without configuration, on Linux. An embedded cluster has the first of these
+/// networks that no other one has, so that they do not meet on any port.
+const NETWORKS: std::ops::RangeInclusive<u8> = 77..=108;
 /// The port that is taken where it is free.
 const PORT: u16 = 8080;
 const BACKLOG: u32 = 1024;
@@ -42,6 +43,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// One port serves all addresses: no other process of this machine has it on all of them, and no other embedded cluster has it here.
 #[derive(Debug)]
 pub struct Loopback {
+    network: [u8; 2],
     port: u16,
     _guard: Guard,
 }
@@ -58,29 +60,29 @@ pub struct NoAddress {
 }
 
 impl Loopback {
-    /// Takes port 8080, or one that is free.
+    /// Takes port 8080 of a network of its own; where another process has that port everywhere, one that is free.
     ///
     /// # Errors
     /// Where this machine does not let a process listen on any address of 127.0.0.0/8, as Linux does.
     pub fn reserve() -> Result<Self, NoAddress> {
-        let [first, second] = NETWORK;
-        let guard = |port| {
-            let address = SocketAddr::from(([first, second, 255, 254], port));
-            Guard::bind(address).map_err(|source| NoAddress { address, source })
+        let reserve = |network: u8, port| {
+            let network = [127, network];
+            let address = SocketAddr::from(([network[0], network[1], 255, 254], port));
+            let guard = Guard::bind(address).map_err(|source| NoAddress { address, source })?;
+            let port = guard.local_addr().map_or(PORT, |address| address.port());
+            Ok(Self { network, port, _guard: guard })
         };
-        let guard = guard(PORT).or_else(|_| guard(0))?;
-        let port = guard.local_addr().map_or(PORT, |address| address.port());
-        Ok(Self { port, _guard: guard })
+        NETWORKS.clone().find_map(|network| reserve(network, PORT).ok()).map_or_else(|| reserve(*NETWORKS.start(), 0), Ok)
     }
 
     /// The first two numbers of the pods' addresses, for [`super::Setup::pod_network`].
     pub fn pod_network(&self) -> [u8; 2] {
-        NETWORK
+        self.network
     }
 
     /// An address for a Service, and the port that Services and pods are to have.
     pub fn service(&self) -> SocketAddr {
-        let [first, second] = NETWORK;
+        let [first, second] = self.network;
         SocketAddr::from(([first, second, 0, 1], self.port))
     }
 }
@@ -298,7 +300,7 @@ mod tests {
     #[test]
     fn two_embedded_clusters_do_not_meet() {
         let (one, two) = (Loopback::reserve().unwrap(), Loopback::reserve().unwrap());
-        assert_ne!(one.service(), two.service());
+        assert_ne!(one.pod_network(), two.pod_network());
     }
 
     #[test]

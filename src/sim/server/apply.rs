@@ -127,7 +127,7 @@ pub(super) enum Will {
     Force,
 }
 
-fn is_item(path: &Path) -> bool {
+fn is_item(path: &[String]) -> bool {
     path.last().is_some_and(|step| step.starts_with("k:"))
 }
 

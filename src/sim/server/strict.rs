@@ -8,7 +8,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{kinds::Kind, request::Request};
 
@@ -30,6 +30,7 @@ pub(super) fn check(kind: &Kind, object: &mut Value, request: &Request) -> Resul
 }
 
 fn drop_unknown_to_type(kind: &Kind, object: &mut Value) -> Result<Vec<String>, String> {
+    spell_quantities(object);
     let kept = match kind.qualified().as_str() {
         "Deployment.apps" => kept::<Deployment>(object),
         "ReplicaSet.apps" => kept::<ReplicaSet>(object),
@@ -45,6 +46,23 @@ fn drop_unknown_to_type(kind: &Kind, object: &mut Value) -> Result<Vec<String>, 
     let mut unknown = Vec::new();
     lost(object, &kept.map_err(|error| error.to_string())?, "", &mut unknown);
     Ok(unknown)
+}
+
+/// Writes amounts of resources as texts, as a server does that is sent `cpu: 1`.
+fn spell_quantities(object: &mut Value) {
+    match object {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let amounts = value.as_object_mut().filter(|_| matches!(field.as_str(), "limits" | "requests"));
+                for amount in amounts.into_iter().flat_map(Map::values_mut).filter(|amount| amount.is_number()) {
+                    *amount = amount.to_string().into();
+                }
+                spell_quantities(value);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell_quantities),
+        _ => {}
+    }
 }
 
 /// What a type keeps of an object.
@@ -96,6 +114,14 @@ mod tests {
         assert_eq!(checked(&mut wrong, "Ignore"), Ok(Vec::new()));
         crate::sim::json::drop_nulls(&mut wrong);
         assert_eq!(wrong, clean);
+    }
+
+    #[test]
+    fn an_amount_may_be_a_number() {
+        let mut object = sample::deployment("default", "hello", "v1", 1);
+        object["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": 1, "memory": "1Gi"}});
+        assert_eq!(checked(&mut object, "Strict"), Ok(Vec::new()));
+        assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1", "memory": "1Gi"}}));
     }
 
     #[test]

@@ -51,29 +51,29 @@ fn since<'a>(name: &'a str, path: &'static str) -> Column<'a> {
     Column { name, type_: "string", priority: 0, cell: Box::new(move |object, now| age(json::text(object, path), now).into()) }
 }
 
+/// The columns that a definition names.
+fn of_definition(kind: &Kind) -> impl Iterator<Item = Column<'_>> {
+    kind.columns.iter().map(|column| {
+        let path = pointer(&column.path);
+        let is_date = column.type_ == "date";
+        let cell = move |object: &Value, now| match object.pointer(&path) {
+            Some(found) if is_date => age(found.as_str().unwrap_or_default(), now).into(),
+            found => found.cloned().unwrap_or_default(),
+        };
+        let type_ = if is_date { "string" } else { &column.type_ };
+        Column { name: &column.name, type_, priority: column.priority, cell: Box::new(cell) }
+    })
+}
+
 fn columns(kind: &Kind) -> Vec<Column<'_>> {
     let name = || text("Name", "/metadata/name");
+    if kind.is_custom() {
+        return std::iter::once(name()).chain(of_definition(kind)).collect();
+    }
     let created = || since("Age", "/metadata/creationTimestamp");
     let listed = |name, list: &'static str, field: &'static str| column(name, "string", move |object| every(object, list, field));
     let containers = || listed("Containers*", "/spec/template/spec/containers", "/name");
     let images = || listed("Images*", "/spec/template/spec/containers", "/image");
-    if kind.is_custom() {
-        let of_definition = kind.columns.iter().map(|column| {
-            let path = pointer(&column.path);
-            let is_date = column.type_ == "date";
-            let cell = move |object: &Value, now| match object.pointer(&path) {
-                Some(found) if is_date => age(found.as_str().unwrap_or_default(), now).into(),
-                found => found.cloned().unwrap_or_default(),
-            };
-            Column {
-                name: &column.name,
-                type_: if is_date { "string" } else { &column.type_ },
-                priority: column.priority,
-                cell: Box::new(cell),
-            }
-        });
-        return std::iter::once(name()).chain(of_definition).collect();
-    }
     match kind.plural.as_str() {
         "deployments" => vec![
             name(),
