@@ -134,7 +134,7 @@ fn the_example_is_applied_released_changed_and_deleted() {
 
     kubectl.run(&["set", "image", "deployment/hello", "hello=stepgate.test/hello:v2"]);
     assert!(kubectl.get(&["deployment", "hello"])["spec"]["paused"] == true, "the admission policy holds the new template");
-    kubectl.run(&["wait", "--for=jsonpath={.status.history[0].outcome}=Promoted", "rollout/hello", "--timeout=60s"]);
+    kubectl.run(&["wait", "--for=jsonpath={.status.stable.images[0]}=stepgate.test/hello:v2", "rollout/hello", "--timeout=60s"]);
     kubectl.run(&["wait", "--for=jsonpath={.status.phase}=Healthy", "rollout/hello", "--timeout=30s"]);
     kubectl.run(&["rollout", "status", "deployment/hello", "--timeout=30s"]);
     assert!(kubectl.run(&["get", "events"]).out.contains("Promoted"), "Events are told");
