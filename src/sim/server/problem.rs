@@ -58,16 +58,15 @@ impl Problem {
 
     /// 409: an apply would change fields of others, each named with its manager.
     pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let said = match conflicts {
-            [(manager, field)] => format!("1 conflict: conflict with {manager}: {field}"),
-            _ => {
-                let managers: BTreeSet<&String> = conflicts.iter().map(|(manager, _)| manager).collect();
-                let fields = |manager: &&String| {
-                    let theirs = conflicts.iter().filter(|(other, _)| other == *manager);
-                    theirs.fold(format!("conflicts with {manager}:"), |said, (_, field)| format!("{said}\n- {field}"))
-                };
-                format!("{} conflicts: {}", conflicts.len(), managers.iter().map(fields).collect::<Vec<_>>().join("\n"))
-            }
+        let said = if let [(manager, field)] = conflicts {
+            format!("1 conflict: conflict with {manager}: {field}")
+        } else {
+            let managers: BTreeSet<&String> = conflicts.iter().map(|(manager, _)| manager).collect();
+            let fields = |manager: &&String| {
+                let theirs = conflicts.iter().filter(|(other, _)| other == *manager);
+                theirs.fold(format!("conflicts with {manager}:"), |said, (_, field)| format!("{said}\n- {field}"))
+            };
+            format!("{} conflicts: {}", conflicts.len(), managers.iter().map(fields).collect::<Vec<_>>().join("\n"))
         };
         let mut problem = Self::new(409, "Conflict", format!("Apply failed with {said}"));
         let cause = |(manager, field): &(String, String)| json!({ "reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field });

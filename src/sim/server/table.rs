@@ -25,12 +25,15 @@ pub fn of_list<'a>(kind: &Kind, objects: impl IntoIterator<Item = &'a Value>, me
     })
 }
 
+/// What an object shows in a column.
+type Cell<'a> = Box<dyn Fn(&Value, Timestamp) -> Value + 'a>;
+
 struct Column<'a> {
     name: &'a str,
     type_: &'a str,
     /// Above 0: only with `-o wide`.
     priority: i64,
-    cell: Box<dyn Fn(&Value, Timestamp) -> Value + 'a>,
+    cell: Cell<'a>,
 }
 
 /// A column; `*` after its name puts it off until `-o wide`.
