@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub mod admission;
 mod apply;
 pub mod defaults;
+mod delete;
 pub mod discovery;
 pub mod event;
 pub mod kinds;
@@ -32,12 +33,13 @@ pub mod watch;
 pub mod write;
 
 use admission::Admission;
+pub use delete::DeleteOptions;
 use kinds::Kinds;
 use problem::Problem;
 use request::{Request, Target};
 use store::{Key, Store};
 use watch::Watch;
-pub use write::{Call, DeleteOptions};
+pub use write::Call;
 
 use super::seed::Seed;
 

@@ -1,4 +1,5 @@
-//! Every change goes through here: POST, PUT, PATCH and DELETE of clients, and the writes of the cluster's own controllers.
+//! Every change goes through here: POST, PUT and PATCH of clients, and the writes of the cluster's own controllers. Deletions go on
+//! in `delete`.
 //!
 //! The order is the real one: merge, take over what a client may not change, default, mutate by policy, validate, validate by policy,
 //! compare with what is stored, commit.
@@ -21,10 +22,7 @@ use super::{
     store::Key,
     strict, validate,
 };
-use crate::sim::{
-    clock::{after, seconds},
-    json,
-};
+use crate::sim::{clock::seconds, json};
 
 /// Who writes, and how.
 #[derive(Clone, Debug)]
@@ -67,34 +65,6 @@ pub enum Part {
     Scale,
 }
 
-/// How to delete.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeleteOptions {
-    /// Only the object of this uid.
-    pub uid: String,
-    /// Only in this version.
-    pub resource_version: String,
-    /// `Background` (the default), `Foreground` or `Orphan`.
-    pub propagation: String,
-    /// Seconds that a pod gets; its own where absent.
-    pub grace: Option<i64>,
-}
-
-impl DeleteOptions {
-    fn parse(request: &Request) -> Result<Self, Problem> {
-        let body = if request.body.is_empty() { Value::Null } else { request.json()? };
-        let either = |path: &str, param: &str| {
-            Some(json::text(&body, path)).filter(|text| !text.is_empty()).unwrap_or(request.param(param)).to_owned()
-        };
-        Ok(Self {
-            uid: json::text(&body, "/preconditions/uid").into(),
-            resource_version: json::text(&body, "/preconditions/resourceVersion").into(),
-            propagation: either("/propagationPolicy", "propagationPolicy"),
-            grace: body.pointer("/gracePeriodSeconds").and_then(Value::as_i64).or_else(|| request.param("gracePeriodSeconds").parse().ok()),
-        })
-    }
-}
-
 impl ApiServer {
     pub(super) fn write(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
         let dry_run =
@@ -119,11 +89,7 @@ impl ApiServer {
                 (200, self.update(&mut call, kind, &target.key(), part, |_| Ok(body))?)
             }
             ("PATCH", false) => self.patch(&mut call, target, part, request)?,
-            ("DELETE", false) => {
-                let object = self.delete(&mut call, &target.key(), &DeleteOptions::parse(request)?)?;
-                let gone = object.is_none();
-                (200, object.filter(|_| !gone).unwrap_or_else(|| Arc::new(deleted(kind, &target.name))))
-            }
+            ("DELETE", false) => (200, self.delete_request(&mut call, target, request)?),
             ("DELETE", true) => return self.delete_collection(&mut call, target, request),
             _ => return Err(Problem::method_not_allowed()),
         };
@@ -133,16 +99,6 @@ impl ApiServer {
             _ => (*object).clone(),
         };
         Ok(Reply::Answer { code, warnings: call.warnings, body })
-    }
-
-    fn delete_collection(&mut self, call: &mut Call, target: &Target, request: &Request) -> Result<Reply, Problem> {
-        let get = Request { method: "GET".into(), ..request.clone() };
-        let Reply::Answer { body, .. } = self.read(call.now, target, &get)? else { return Err(Problem::method_not_allowed()) };
-        let options = DeleteOptions::parse(request)?;
-        for object in json::items(&body, "/items") {
-            self.delete(call, &Key::new(&target.kind.stored_as(), json::namespace(object), json::name(object)), &options)?;
-        }
-        Ok(Reply::ok(body))
     }
 
     /// Stores a new object; `apiVersion`, `kind` and `metadata.namespace` say where.
@@ -280,7 +236,7 @@ impl ApiServer {
         }
     }
 
-    fn commit(&mut self, call: &Call, kind: &Arc<Kind>, key: Key, object: Value) -> Arc<Value> {
+    pub(super) fn commit(&mut self, call: &Call, kind: &Arc<Kind>, key: Key, object: Value) -> Arc<Value> {
         if call.dry_run {
             return Arc::new(object);
         }
@@ -289,73 +245,6 @@ impl ApiServer {
             super::schema::register(&mut self.kinds, &stored);
         }
         stored
-    }
-
-    fn remove(&mut self, call: &Call, kind: &Kind, key: Key) {
-        if kind.plural == "customresourcedefinitions" {
-            let definition = self.store.get(&key).cloned().unwrap_or_default();
-            let (group, plural) =
-                (json::text(&definition, "/spec/group").to_owned(), json::text(&definition, "/spec/names/plural").to_owned());
-            let theirs: Vec<Key> = self.store.list(&key.name, "").map(|(key, _)| key.clone()).collect();
-            for key in theirs {
-                self.store.commit(call.now, &call.user, key, None);
-            }
-            self.kinds.remove(&group, &plural);
-        }
-        self.store.commit(call.now, &call.user, key, None);
-    }
-
-    /// Deletes an object. Gives it back as long as it is still there: finalizers, a pod's grace period.
-    ///
-    /// # Errors
-    /// `NotFound`, and `Conflict` for a precondition that does not hold.
-    pub fn delete(&mut self, call: &mut Call, key: &Key, options: &DeleteOptions) -> Result<Option<Arc<Value>>, Problem> {
-        let kind = self.kinds.stored(&key.resource).ok_or_else(Problem::no_such_path)?.clone();
-        let current = self.find(key, &kind)?.clone();
-        for (field, asked) in [("uid", &options.uid), ("resourceVersion", &options.resource_version)] {
-            let found = json::text(&current, &format!("/metadata/{field}"));
-            if !asked.is_empty() && asked != found {
-                let field = if field == "uid" { "UID" } else { "ResourceVersion" };
-                return Err(Problem::conflict(
-                    &kind,
-                    &key.name,
-                    &format!("Precondition failed: {field} in precondition: {asked}, {field} in object meta: {found}"),
-                ));
-            }
-        }
-        let mut next = (*current).clone();
-        let finalizer = match options.propagation.as_str() {
-            "Foreground" => Some("foregroundDeletion"),
-            "Orphan" => Some("orphan"),
-            _ if kind.plural == "namespaces" => Some("kubernetes"),
-            _ => None,
-        };
-        let mut finalizers = json::items(&next, "/metadata/finalizers").to_vec();
-        if let Some(finalizer) = finalizer.filter(|finalizer| !json::deleting(&next) && !finalizers.iter().any(|known| known == finalizer))
-        {
-            finalizers.push(finalizer.into());
-            json::set(&mut next, "/metadata/finalizers", finalizers.clone());
-        }
-        let grace = grace(&kind, &current, options);
-        let sooner = json::deleting(&current) && grace < json::int(&current, "/metadata/deletionGracePeriodSeconds");
-        if finalizers.is_empty() && grace == 0 {
-            if !call.dry_run {
-                self.remove(call, &kind, key.clone());
-            }
-            return Ok(None);
-        }
-        if !json::deleting(&current) || sooner {
-            let grace_time = std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            json::set(&mut next, "/metadata/deletionTimestamp", seconds(after(call.now, grace_time)));
-            json::set(&mut next, "/metadata/deletionGracePeriodSeconds", grace);
-            if kind.generation != Generation::Never && !sooner {
-                json::set(&mut next, "/metadata/generation", json::int(&current, "/metadata/generation") + 1);
-            }
-        }
-        if next == *current {
-            return Ok(Some(current));
-        }
-        Ok(Some(self.commit(call, &kind, key.clone(), next)))
     }
 
     fn patch(&mut self, call: &mut Call, target: &Target, part: Part, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
@@ -507,21 +396,4 @@ fn raise_generation(kind: &Kind, part: Part, current: &Value, next: &mut Value) 
     if raised {
         json::set(next, "/metadata/generation", json::int(current, "/metadata/generation") + 1);
     }
-}
-
-/// Seconds until the object may go: pods on a node are asked to stop first.
-fn grace(kind: &Kind, current: &Value, options: &DeleteOptions) -> i64 {
-    let running = kind.plural == "pods"
-        && !json::text(current, "/spec/nodeName").is_empty()
-        && !matches!(json::text(current, "/status/phase"), "Failed" | "Succeeded");
-    if !running {
-        return 0;
-    }
-    let own = json::int(current, "/spec/terminationGracePeriodSeconds");
-    let asked = options.grace.unwrap_or(own).max(0);
-    if json::deleting(current) { asked.min(json::int(current, "/metadata/deletionGracePeriodSeconds")) } else { asked }
-}
-
-fn deleted(kind: &Kind, name: &str) -> Value {
-    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": { "name": name, "group": kind.group, "kind": kind.plural } })
 }
