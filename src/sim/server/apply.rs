@@ -1,7 +1,7 @@
 //! Server-side apply: what a manager says of an object becomes so, what it no longer says goes, and what others own is a conflict.
 //!
 //! Ownership is kept from the first apply on; what an object had before belongs to a manager of its own, as on a real server for objects
-//! without a history. Lists of built-in kinds are merged by the keys of strategic merge.
+//! without a history. Lists of built-in kinds are merged by the keys of strategic merge, ports by their protocol too.
 
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ pub(super) fn merged(call: &Call, kind: &Kind, live: &Value, applied: &Value, by
     }
     let wanted = owned::of(kind, applied);
     let is_own = |manager: &Manager| manager.name == call.manager && manager.operation == APPLY;
-    let disputed = |path: &&Path| !is_item(path) && owned::at(live, path) != owned::at(applied, path);
+    let disputed = |path: &&Path| !owned::is_item(path) && !owned::agree(kind, live, applied, path);
     let mut conflicts = Vec::new();
     for other in managers.iter_mut().filter(|manager| !is_own(manager)) {
         let lost: Vec<Path> = other.fields.intersection(&wanted).filter(disputed).cloned().collect();
@@ -106,8 +106,8 @@ pub(super) fn merged(call: &Call, kind: &Kind, live: &Value, applied: &Value, by
     }
     let mut next = live.clone();
     let own = std::mem::replace(&mut entry(&mut managers, call, kind, APPLY).fields, wanted);
-    // Items after what is in them.
-    for path in own.iter().rev().filter(|path| !managers.iter().any(|manager| owns(manager, path))) {
+    // An item goes as a whole, before what is in it: without the fields of its key it would not be found again.
+    for path in own.iter().filter(|path| !owned::is_key(path) && !managers.iter().any(|manager| owns(manager, path))) {
         owned::remove(&mut next, path);
     }
     overlay(kind, "", &mut next, applied);
@@ -127,10 +127,6 @@ pub(super) enum Will {
     Force,
 }
 
-fn is_item(path: &[String]) -> bool {
-    path.last().is_some_and(|step| step.starts_with("k:"))
-}
-
 /// Whether a manager owns this, or something in it.
 fn owns(manager: &Manager, path: &Path) -> bool {
     manager.fields.range(path.clone()..).next().is_some_and(|owned| owned.starts_with(path))
@@ -147,9 +143,18 @@ fn overlay(kind: &Kind, field: &str, live: &mut Value, applied: &Value) {
         Shape::Items(key) => {
             let mut items = live.as_array().cloned().unwrap_or_default();
             for item in applied.as_array().into_iter().flatten() {
-                match items.iter_mut().find(|known| known.get(key) == item.get(key)) {
+                match items.iter_mut().find(|known| owned::key_of(key, known) == owned::key_of(key, item)) {
                     Some(known) => overlay(kind, "", known, item),
                     None => items.push(item.clone()),
+                }
+            }
+            *live = items.into();
+        }
+        Shape::Set => {
+            let mut items = live.as_array().cloned().unwrap_or_default();
+            for item in applied.as_array().into_iter().flatten() {
+                if !items.contains(item) {
+                    items.push(item.clone());
                 }
             }
             *live = items.into();
@@ -168,7 +173,7 @@ pub(super) fn track(call: &Call, kind: &Kind, live: &Value, next: &mut Value) {
     let now = owned::of(kind, next);
     let changed: Fields = now
         .iter()
-        .filter(|path| owned::at(live, path).is_none() || !is_item(path) && owned::at(live, path) != owned::at(next, path))
+        .filter(|path| owned::at(live, path).is_none() || !owned::is_item(path) && owned::at(live, path) != owned::at(next, path))
         .cloned()
         .collect();
     for manager in &mut managers {
@@ -253,6 +258,64 @@ mod tests {
         let (code, refusal) = apply(&mut world, "fieldManager=other", &sample::deployment("default", "hello", "v1", 3));
         let said = "Apply failed with 2 conflicts: conflicts with \"before-first-apply\" using apps/v1:\n- .spec.replicas\nconflicts with \"ci\":\n- .spec.replicas";
         assert_eq!((code, json::text(&refusal, "/message")), (409, said));
+    }
+
+    #[test]
+    fn an_item_that_is_no_longer_applied_goes_but_for_what_others_have_put_into_it() {
+        let mut world = World::new(&Setup::default());
+        let plain = sample::deployment("default", "hello", "v1", 2);
+        let env = |object: &Value| object["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+        let mut coloured = plain.clone();
+        coloured["spec"]["template"]["spec"]["containers"][0]["env"] =
+            json!([{"name": "VERSION", "value": "v1"}, {"name": "COLOUR", "value": "blue"}, {"name": "SIZE", "value": "1"}]);
+        assert_eq!(apply(&mut world, "fieldManager=ci", &coloured).0, 201);
+        let red = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "COLOUR", "value": "red"}]}]}}}});
+        assert_eq!(send(&mut world, "fieldManager=me", "application/strategic-merge-patch+json", &red).0, 200);
+        let (code, stored) = apply(&mut world, "fieldManager=ci", &plain);
+        let left = json!([{"name": "VERSION", "value": "v1"}, {"name": "COLOUR", "value": "red"}]);
+        assert_eq!((code, env(&stored)), (200, left));
+    }
+
+    #[test]
+    fn an_object_without_anything_in_it_says_nothing_of_what_others_have_put_into_it() {
+        let mut world = World::new(&Setup::default());
+        let mut first = sample::deployment("default", "hello", "v1", 2);
+        first["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+        assert_eq!(apply(&mut world, "fieldManager=ci", &first).0, 201);
+        let mut second = first.clone();
+        second["spec"]["strategy"] = json!({});
+        for _ in 0..2 {
+            let (code, stored) = apply(&mut world, "fieldManager=other", &second);
+            assert_eq!((code, &stored["spec"]["strategy"]), (200, &first["spec"]["strategy"]));
+        }
+    }
+
+    #[test]
+    fn a_port_may_be_there_for_two_protocols() {
+        let kinds = crate::sim::server::kinds::Kinds::builtin();
+        let service = kinds.find("", "services").unwrap();
+        let mut live = json!({"spec": {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}});
+        overlay(service, "", &mut live, &json!({"spec": {"ports": [{"port": 53, "name": "dns"}]}}));
+        assert_eq!(live["spec"]["ports"], json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP", "name": "dns"}]));
+        let path = ["f:spec", "f:ports", r#"k:{"port":53,"protocol":"UDP"}"#].map(str::to_owned);
+        assert!(owned::of(service, &live).contains(&path.to_vec()));
+        assert_eq!(owned::shown(&path), r#".spec.ports[port=53,protocol="UDP"]"#);
+    }
+
+    #[test]
+    fn a_finalizer_is_owned_by_itself() {
+        let mut world = World::new(&Setup::default());
+        let plain = sample::deployment("default", "hello", "v1", 2);
+        let kept = |finalizers: Value| {
+            let mut object = plain.clone();
+            object["metadata"]["finalizers"] = finalizers;
+            object
+        };
+        apply(&mut world, "fieldManager=ci", &kept(json!(["shop/one"])));
+        let (code, both) = apply(&mut world, "fieldManager=other", &kept(json!(["shop/two"])));
+        assert_eq!((code, &both["metadata"]["finalizers"]), (200, &json!(["shop/one", "shop/two"])));
+        let (code, left) = apply(&mut world, "fieldManager=ci", &plain);
+        assert_eq!((code, &left["metadata"]["finalizers"]), (200, &json!(["shop/two"])));
     }
 
     #[test]
