@@ -23,7 +23,8 @@ const METADATA_FIELDS: [&str; 15] = [
 
 /// Gives the schema of an object the fields that every object has. What is in them is not the schema's concern.
 pub(super) fn add_object_fields(schema: &mut Value) {
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(properties) = schema.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
         let text = || json!({ "type": "string" });
         let metadata = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
         let fields = [("apiVersion", text()), ("kind", text()), ("metadata", metadata)];

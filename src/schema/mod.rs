@@ -58,9 +58,14 @@ impl Schema {
         found
     }
 
-    /// Drops unknown fields, and `null` where a default takes its place; fills in defaults.
-    pub fn complete(&self, object: &mut Value) {
+    /// Drops unknown fields, and `null` where a default takes its place.
+    pub fn prune(&self, object: &mut Value) {
         fields::prune(&self.tree, object);
+    }
+
+    /// The same, and fills in defaults.
+    pub fn complete(&self, object: &mut Value) {
+        self.prune(object);
         *object = apply_defaults(&self.tree, object);
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderName, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
 use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
@@ -29,8 +29,12 @@ use super::{
     world::{Setup, World},
 };
 
-pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Error>>;
+const JSON: &str = "application/json";
+/// Bytes of the largest body that is read, as in a real server.
+const LARGEST_BODY: usize = 3 << 20;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Response<UnsyncBoxBody<Bytes, Error>>;
 
 /// A handle on one embedded cluster. Clones share it.
 #[derive(Clone, Debug)]
@@ -139,7 +143,11 @@ impl Sim {
         B: http_body::Body<Error: Into<Error>>,
     {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(Into::into)?.to_bytes();
+        let body = match Limited::new(body, LARGEST_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return refusal(&Problem::too_large(LARGEST_BODY)),
+            Err(error) => return Err(error),
+        };
         let header = |name: HeaderName| {
             parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned()
         };
@@ -192,11 +200,11 @@ impl Sim {
             }
             Ok(Reply::Watch(watch)) => {
                 line.answered(fate.record, 200);
-                Ok(Response::new(self.stream(*watch, line)))
+                Ok(Response::builder().header(header::CONTENT_TYPE, JSON).body(self.stream(*watch, line))?)
             }
             Err(problem) => {
                 line.answered(fate.record, problem.code);
-                answer(problem.code, &[], &problem.status())
+                refusal(&problem)
             }
         }
     }
@@ -239,8 +247,12 @@ fn touch(world: &mut World, now: Timestamp, request: &Request) {
     }
 }
 
+fn refusal(problem: &Problem) -> Result<Answer, Error> {
+    answer(problem.code, &[], &problem.status())
+}
+
 fn answer(code: u16, warnings: &[String], body: &Value) -> Result<Answer, Error> {
-    let mut response = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
+    let mut response = Response::builder().status(code).header(header::CONTENT_TYPE, JSON);
     for warning in warnings {
         response = response.header(header::WARNING, format!("299 - {warning:?}"));
     }

@@ -69,9 +69,8 @@ impl Http {
 }
 
 async fn connection(sim: Sim, stream: TcpStream) {
-    // Chance has no part in it: the line has no faults.
-    let line = Line::new(0);
-    let service = service_fn(|request: Request<Incoming>| sim.serve(request, ADMIN, line.clone()));
+    // A line without faults, and one for each request: a line remembers what went over it.
+    let service = service_fn(|request: Request<Incoming>| sim.serve(request, ADMIN, Line::new(0)));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new());
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {

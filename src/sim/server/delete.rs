@@ -53,7 +53,7 @@ impl ApiServer {
     }
 
     pub(super) fn delete_collection(&mut self, call: &mut Call, target: &Target, request: &Request) -> Result<Reply, Problem> {
-        let get = Request { method: "GET".into(), ..request.clone() };
+        let get = Request { method: "GET".into(), accept: String::new(), ..request.clone() };
         let Reply::Answer { body, .. } = self.read(call.now, target, &get)? else { return Err(Problem::method_not_allowed()) };
         let options = DeleteOptions::parse(request)?;
         for object in json::items(&body, "/items") {

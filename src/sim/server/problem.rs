@@ -125,6 +125,11 @@ impl Problem {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
+    /// 413: more than a server reads.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+    }
+
     /// 415.
     pub fn unsupported_media_type(found: &str) -> Self {
         Self::new(

@@ -81,15 +81,17 @@ impl ApiServer {
         };
         let (code, object) = match (request.method.as_str(), target.name.is_empty()) {
             ("POST", true) => {
-                let body = body(&mut call, kind, part, request)?;
-                (201, self.create_at(&mut call, kind, &target.namespace, body)?)
+                let mut object = body(&mut call, kind, part, request)?;
+                // Who owns what of it is not known before its first apply.
+                json::unset(&mut object, "/metadata/managedFields");
+                (201, self.create_at(&mut call, kind, &target.namespace, object)?)
             }
             ("PUT", false) => {
                 let body = body(&mut call, kind, part, request)?;
                 (200, self.update(&mut call, kind, &target.key(), part, |_| Ok(body))?)
             }
             ("PATCH", false) => self.patch(&mut call, target, part, request)?,
-            ("DELETE", false) => (200, self.delete_request(&mut call, target, request)?),
+            ("DELETE", false) if part == Part::Whole => (200, self.delete_request(&mut call, target, request)?),
             ("DELETE", true) => return self.delete_collection(&mut call, target, request),
             _ => return Err(Problem::method_not_allowed()),
         };
@@ -119,9 +121,7 @@ impl ApiServer {
         namespace: &str,
         mut object: Value,
     ) -> Result<Arc<Value>, Problem> {
-        if !json::namespace(&object).is_empty() && json::namespace(&object) != namespace {
-            return Err(Problem::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
-        }
+        check_namespace(&object, namespace)?;
         if kind.namespaced {
             self.namespace_takes_new_objects(kind, namespace, json::name(&object))?;
             json::set(&mut object, "/metadata/namespace", namespace);
@@ -262,6 +262,9 @@ impl ApiServer {
         let mut warnings = Vec::new();
         let object = self.update(call, kind, &target.key(), part, |current| {
             let mut next = patched(current)?;
+            if !next.is_object() {
+                return Err(Problem::unprocessable("the result of the patch is not an object"));
+            }
             if part == Part::Whole {
                 let sent = next.clone();
                 warnings = strict::check(kind, &mut next, request).map_err(|why| Problem::unreadable(&sent, &why))?;
@@ -285,6 +288,7 @@ impl ApiServer {
             return Err(Problem::bad_request("metadata.managedFields must be nil"));
         }
         if self.store.get(&key).is_none() {
+            check_address(&applied, &key.namespace, &key.name)?;
             json::set(&mut applied, "/metadata/name", key.name);
             let object = apply::created(call, kind, applied);
             return Ok((201, self.create_at(call, kind, &target.namespace, object)?));
@@ -299,6 +303,9 @@ impl ApiServer {
 /// The object that a POST or PUT carries, checked against its address.
 fn body(call: &mut Call, kind: &Kind, part: Part, request: &Request) -> Result<Value, Problem> {
     let mut body = request.json()?;
+    if !body.is_object() {
+        return Err(Problem::bad_request("the body of the request is not an object"));
+    }
     let (api_version, name) = match part {
         Part::Scale => ("autoscaling/v1".to_owned(), "Scale"),
         _ => (kind.api_version(), kind.kind.as_str()),
@@ -331,8 +338,20 @@ fn check_preconditions(kind: &Kind, current: &Value, next: &Value) -> Result<(),
     if !asked.is_empty() && asked != found {
         return Err(Problem::stale(kind, name));
     }
-    if !json::name(next).is_empty() && json::name(next) != name {
+    check_address(next, json::namespace(current), name)
+}
+
+/// An object may be sent without its name and namespace, but not with others than those of its address.
+fn check_address(object: &Value, namespace: &str, name: &str) -> Result<(), Problem> {
+    if !json::name(object).is_empty() && json::name(object) != name {
         return Err(Problem::bad_request("the name of the object does not match the name on the URL"));
+    }
+    check_namespace(object, namespace)
+}
+
+fn check_namespace(object: &Value, namespace: &str) -> Result<(), Problem> {
+    if !json::namespace(object).is_empty() && json::namespace(object) != namespace {
+        return Err(Problem::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     Ok(())
 }
