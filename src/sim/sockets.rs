@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as Guard},
     ops::ControlFlow,
@@ -92,6 +93,8 @@ impl Loopback {
 pub struct Sockets {
     sim: Sim,
     open: BTreeMap<SocketAddr, Open>,
+    /// Addresses that are not to be had, and of which that has been said.
+    missing: BTreeSet<SocketAddr>,
 }
 
 /// A socket that is listened on, and the task that does; the task ends with this, and its connections with it.
@@ -115,30 +118,38 @@ enum Behind {
 }
 
 impl Sockets {
-    /// Moves the cluster in real time, and opens and closes the sockets of its pods and Services as they come and go; those with a
-    /// loopback address, no others. Returns when a socket cannot be opened, and why.
+    /// Moves the cluster in real time, for ever, and opens and closes the sockets of its pods and Services as they come and go; those with
+    /// a loopback address, no others. A port that this process may not have, or that another one has, is a port that nobody listens on:
+    /// which ports there are is decided by whoever writes to the cluster.
     ///
     /// A pod takes connections from before anybody can learn that it does until its process has ended.
-    pub async fn run(sim: Sim) -> NoAddress {
-        let mut sockets = Self { sim: sim.clone(), open: BTreeMap::new() };
-        sim.run_seen(|world, now| match sockets.follow(world, now) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+    pub async fn run(sim: Sim) -> Infallible {
+        let mut sockets = Self { sim: sim.clone(), open: BTreeMap::new(), missing: BTreeSet::new() };
+        sim.run_seen(|world, now| {
+            sockets.follow(world, now);
+            ControlFlow::Continue(())
         })
         .await
     }
 
-    fn follow(&mut self, world: &World, now: Timestamp) -> Result<(), NoAddress> {
+    fn follow(&mut self, world: &World, now: Timestamp) {
         let wanted: BTreeMap<SocketAddr, Behind> = pods(world, now).chain(services(world)).collect();
         self.open.retain(|address, open| wanted.get(address) == Some(&open.behind));
+        self.missing.retain(|address| wanted.contains_key(address));
         for (address, behind) in wanted {
-            if !self.open.contains_key(&address) {
-                let listener = listen(address).map_err(|source| NoAddress { address, source })?;
-                let task = tokio::spawn(accept(self.sim.clone(), listener, behind.clone())).abort_handle();
-                self.open.insert(address, Open { behind, task });
+            if self.open.contains_key(&address) {
+                continue;
+            }
+            match listen(address) {
+                Ok(listener) => {
+                    let task = tokio::spawn(accept(self.sim.clone(), listener, behind.clone())).abort_handle();
+                    self.open.insert(address, Open { behind, task });
+                    self.missing.remove(&address);
+                }
+                Err(error) if self.missing.insert(address) => tracing::warn!(%address, %error, "nobody listens here"),
+                Err(_) => {}
             }
         }
-        Ok(())
     }
 }
 
@@ -295,6 +306,19 @@ mod tests {
         endpoints(&sim, &loopback, 0).await;
         let report = requests(&loopback, 5).await;
         assert!(report.requests.iter().all(|request| request.outcome.is_unanswered()), "{report}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_somebody_else_has_is_left_to_him_and_taken_when_it_is_free() {
+        let loopback = Loopback::reserve().unwrap();
+        let somebody = Guard::bind(loopback.service()).unwrap();
+        let sim = cluster(&loopback);
+        endpoints(&sim, &loopback, 2).await;
+        drop(somebody);
+        // The next readiness probe moves the cluster.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let report = requests(&loopback, 5).await;
+        assert!(report.requests.iter().all(|request| request.outcome == Outcome::Status(200)), "{report}");
     }
 
     #[test]

@@ -193,9 +193,9 @@ impl Stand {
         let ms = Duration::from_millis;
         let timing = Timing { start: (ms(700), ms(1100)), ..Timing::default() };
         let sim = Sim::new(&Setup { start: Timestamp::now(), timing, pod_network: loopback.pod_network(), ..Setup::default() });
-        let mut tasks = JoinSet::new();
+        let mut tasks: JoinSet<anyhow::Error> = JoinSet::new();
         let moved = sim.clone();
-        tasks.spawn(async move { anyhow!(Sockets::run(moved).await) });
+        tasks.spawn(async move { match Sockets::run(moved).await {} });
         let stage = Stage::apply(sim, &manifests(&loopback, pace)?)?;
         let controller = stage.controller(Arc::new(http::client()?));
         tasks.spawn(async move {
