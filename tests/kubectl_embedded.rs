@@ -2,13 +2,19 @@
 //!
 //! Without kubectl (`STEPGATE_KUBECTL`, else `kubectl`) nothing is tested, which is said aloud; on CI that is a failure.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test ends where it finds what must not be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where it finds what must not be"
+)]
 
 #[path = "kubectl/mod.rs"]
 mod kubectl;
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
 };
@@ -70,7 +76,7 @@ impl Demo {
             .spawn()
             .unwrap();
         let demo = Self { child, kubectl: Kubectl::of(kubeconfig.clone()), _home: home };
-        eventually("the kubeconfig is there", || kubeconfig.exists());
+        eventually("the kubeconfig is written", || fs::metadata(&kubeconfig).is_ok_and(|file| file.len() > 0));
         demo.kubectl.run(&["wait", "--for=jsonpath={.status.phase}=Healthy", "rollout/hello", "--timeout=60s"]);
         Some(demo)
     }

@@ -20,6 +20,7 @@ use super::{
 
 /// The only version of the kinds.
 const VERSION: &str = "v1alpha1";
+
 /// What `stepgate lint` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Exit codes: 0 nothing found, 1 something found (or an error), 2 usage.")]

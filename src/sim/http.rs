@@ -77,3 +77,43 @@ async fn connection(sim: Sim, stream: TcpStream) {
         tracing::debug!(%error, "a connection to the API server broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::sim::{Setup, server::request::Request as Ask};
+
+    const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    /// What is sent up to and with this mark.
+    async fn until(stream: &mut TcpStream, mark: &str) -> String {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).ends_with(mark) {
+            seen.push(tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await.unwrap().unwrap());
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_watch_tells_of_a_change_when_it_happens_and_only_on_this_machine() {
+        let sim = Sim::new(&Setup::default());
+        let http = Http::bind(0).await.unwrap();
+        let address = http.address;
+        assert!(address.ip().is_loopback());
+        tokio::spawn(http.run(sim.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let version = sim.look(|world, _| world.api.version());
+        let get = format!("GET {CONFIG_MAPS}?watch=true&resourceVersion={version} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(get.as_bytes()).await.unwrap();
+        let head = until(&mut stream, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/json") && head.contains("chunked"), "{head}");
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "told"}});
+        let post = Ask::new("POST", CONFIG_MAPS, "alice").with_body("application/json", &object);
+        sim.with(|world, now| world.handle(now, &post));
+        let chunk = until(&mut stream, "\n\r\n").await;
+        assert!(chunk.contains(r#""type":"ADDED""#) && chunk.contains(r#""name":"told""#), "{chunk}");
+    }
+}

@@ -166,6 +166,14 @@ async fn a_stale_json_patch_is_a_conflict_and_a_failed_test_is_invalid() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_is_larger_than_a_server_reads_is_refused() {
+    let (_sim, client) = cluster();
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps").body(vec![b' '; (3 << 20) + 1]).unwrap();
+    let kube::Error::Api(error) = client.request_text(request).await.unwrap_err() else { panic!() };
+    assert_eq!((error.code, error.reason.as_str()), (413, "RequestEntityTooLarge"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_deployment_takes_its_replica_sets_and_pods_with_it() {
     let (sim, client) = cluster();
     let deployments = hello(&client, 2).await;

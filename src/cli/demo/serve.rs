@@ -25,8 +25,10 @@ impl Kubeconfig {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path).with_context(|| {
             format!("cannot write a new kubeconfig to {}; --kubeconfig names another file, which must not be there yet", path.display())
         })?;
-        file.write_all(http.kubeconfig().as_bytes()).with_context(|| format!("cannot write to {}", path.display()))?;
-        Ok(Self(path))
+        // From here on the file is ours, and goes whatever happens.
+        let this = Self(path);
+        file.write_all(http.kubeconfig().as_bytes()).with_context(|| format!("cannot write to {}", this.0.display()))?;
+        Ok(this)
     }
 
     /// What to do with it.
