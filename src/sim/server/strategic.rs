@@ -1,4 +1,4 @@
-//! Strategic merge patch: lists of built-in kinds are merged by key.
+//! Strategic merge patch: lists of built-in kinds are merged by key, and what a patch adds comes before what it does not speak of.
 
 use serde_json::{Map, Value};
 
@@ -21,6 +21,8 @@ const MERGE_KEYS: &[(&str, &str)] = &[
 
 /// Lists of plain values that are merged as sets.
 const SETS: &[&str] = &["finalizers"];
+/// Begins the name of a field that says in which order the items of a list are to stand.
+const ORDER: &str = "$setElementOrder/";
 
 /// The key of a list's items. `ports` has two meanings: of a container and of a Service.
 pub(super) fn merge_key(field: &str, items: &[Value]) -> Option<&'static str> {
@@ -45,6 +47,7 @@ fn fields(current: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Ma
     if let Some(kept) = patch.get("$retainKeys").and_then(Value::as_array) {
         next.retain(|name, _| kept.iter().any(|known| known == name));
     }
+    let order = |list: &str| patch.get(&format!("{ORDER}{list}")).and_then(Value::as_array);
     for (name, change) in patch {
         if name.starts_with('$') {
             if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/")
@@ -65,11 +68,11 @@ fn fields(current: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Ma
                 next.insert(name.clone(), Value::Object(merged));
             }
             (Some(Value::Array(old)), Value::Array(new)) => {
-                let merged = list(name, old, new)?;
+                let merged = list(name, old, new, order(name))?;
                 next.insert(name.clone(), Value::Array(merged));
             }
             (_, Value::Array(new)) => {
-                let merged = list(name, &[], new)?;
+                let merged = list(name, &[], new, order(name))?;
                 next.insert(name.clone(), Value::Array(merged));
             }
             (_, plain) => drop(next.insert(name.clone(), plain.clone())),
@@ -78,7 +81,7 @@ fn fields(current: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Ma
     Ok(next)
 }
 
-fn list(field: &str, old: &[Value], new: &[Value]) -> Result<Vec<Value>, Problem> {
+fn list(field: &str, old: &[Value], new: &[Value], order: Option<&Vec<Value>>) -> Result<Vec<Value>, Problem> {
     if SETS.contains(&field) {
         let added = new.iter().filter(|item| !old.contains(item));
         return Ok(old.iter().chain(added).cloned().collect());
@@ -102,7 +105,24 @@ fn list(field: &str, old: &[Value], new: &[Value]) -> Result<Vec<Value>, Problem
             (None, _) => merged.push(merge(&Value::Object(Map::new()), item)?),
         }
     }
-    Ok(merged)
+    Ok(ordered(merged, key, order.map_or(new, Vec::as_slice), old))
+}
+
+/// The items that a patch speaks of in the order in which it does, the others in the order that they had. Of one of these and one of
+/// those, the one goes first that stood first; what is new goes before what the patch does not speak of.
+fn ordered(merged: Vec<Value>, key: &str, spoken_of: &[Value], before: &[Value]) -> Vec<Value> {
+    let place = |list: &[Value], item: &Value| list.iter().position(|known| known.get(key) == item.get(key));
+    let (mut ours, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| place(spoken_of, item).is_some());
+    ours.sort_by_key(|item| place(spoken_of, item));
+    others.sort_by_key(|item| place(before, item));
+    let (mut ours, mut others) = (ours.into_iter().peekable(), others.into_iter().peekable());
+    let mut all = Vec::new();
+    while let (Some(our), Some(other)) = (ours.peek(), others.peek()) {
+        let stood_first = matches!((place(before, other), place(before, our)), (Some(other), Some(our)) if other < our);
+        all.extend(if stood_first { others.next() } else { ours.next() });
+    }
+    all.extend(ours.chain(others));
+    all
 }
 
 #[cfg(test)]
@@ -123,10 +143,23 @@ mod tests {
         assert_eq!(
             merge(&current, &patch).unwrap(),
             json!({"spec": {"containers": [
-                {"name": "app", "image": "a:2", "env": [{"name": "A", "value": "1"}, {"name": "C", "value": "3"}], "ports": [{"containerPort": 80}, {"containerPort": 81}]},
+                {"name": "app", "image": "a:2", "env": [{"name": "C", "value": "3"}, {"name": "A", "value": "1"}], "ports": [{"containerPort": 81}, {"containerPort": 80}]},
                 {"name": "side", "image": "s:1"},
             ]}})
         );
+    }
+
+    #[test]
+    fn what_a_patch_adds_comes_first_unless_it_says_where_it_is_to_stand() {
+        let current = json!({"env": [{"name": "A"}, {"name": "B"}]});
+        let names = |patch: Value| -> Vec<String> {
+            let merged = merge(&current, &patch).unwrap();
+            merged["env"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(json!({"env": [{"name": "C"}]})), ["C", "A", "B"]);
+        assert_eq!(names(json!({"env": [{"name": "B", "value": "2"}]})), ["A", "B"]);
+        let order = json!([{"name": "A"}, {"name": "B"}, {"name": "C"}]);
+        assert_eq!(names(json!({"env": [{"name": "C"}], "$setElementOrder/env": order})), ["A", "B", "C"]);
     }
 
     #[test]
