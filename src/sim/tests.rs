@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Pod, Service},
+    core::v1::{Namespace, Pod, Service},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -310,10 +310,25 @@ async fn edits_of_others_are_refused_during_a_hand_over() {
     let kube::Error::Api(error) = deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap_err() else {
         panic!()
     };
-    assert_eq!(error.code, 422);
-    assert!(error.message.contains("stepgate.dev/handover-"), "{}", error.message);
+    assert_eq!((error.code, error.reason.as_str()), (403, "Forbidden"));
+    assert!(error.message.contains("kubectl -n default label deployment hello stepgate.dev/handover-"), "{}", error.message);
     deployments.patch("hello", &PatchParams::default(), &label(Value::Null)).await.unwrap();
     deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn stepgate_sees_by_a_dry_run_whether_a_new_template_would_be_held() {
+    let (sim, client) = cluster();
+    let deployments = hello(&client, 1).await;
+    managed(&sim, &client).await;
+    let template = Patch::Merge(json!({"spec": {"paused": false, "template": {"metadata": {"annotations": {"a": "b"}}}}}));
+    let stepgate = Api::<Deployment>::namespaced(sim.client(STEPGATE), "default");
+    let dry_run = async || stepgate.patch("hello", &PatchParams::default().dry_run(), &template).await.unwrap().spec.unwrap().paused;
+    assert_eq!(dry_run().await, Some(true));
+    let out = Patch::Merge(json!({"metadata": {"labels": {"stepgate.dev/admission": "disabled"}}}));
+    Api::<Namespace>::all(client).patch("default", &PatchParams::default(), &out).await.unwrap();
+    assert_eq!(dry_run().await, None, "the namespace has opted out");
+    assert_eq!(deployments.patch("hello", &PatchParams::default(), &set_version("v2")).await.unwrap().spec.unwrap().paused, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,8 +194,7 @@ async fn explain_tells_every_fact_in_turn() {
     insta::assert_snapshot!(text.replace(short, "<short>"), @r"
     default/hello
       accepted   + Deployment, Services and policy are such that a release can go
-      guarded    . no admission policy acts on the Deployment; a new template is caught as soon as it is
-                   seen
+      guarded    + admission policies hold the Deployment and the Services during a release
       phase      . Progressing for 3s: holding 50 % until 00:01:03Z (in 58s)
       release    . of revision <canary> began 3s ago with 4 pods, at step 1 of 2 (50 %); the policy is
                    that of its start

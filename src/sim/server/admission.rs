@@ -1,6 +1,7 @@
 //! The decisions of Stepgate's admission policies, as the policies of `policies/admission` take them, without CEL.
 //!
-//! They act for Rollouts that have a live version recorded and are not being deleted, in the namespace of the object.
+//! They act for Rollouts that have a live version recorded and are not being deleted, in the namespace of the object, unless that has
+//! opted out by its label `stepgate.dev/admission=disabled`.
 
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub const DEPLOYMENT_CONTROLLER: &str = "system:serviceaccount:kube-system:deplo
 /// The user the autoscaler writes as.
 pub const AUTOSCALER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 
+/// The label by which a namespace opts out, with the value `disabled`.
+const ADMISSION: &str = "stepgate.dev/admission";
 /// The keys of a Service's selector that are Stepgate's; of a declared pair the version label too.
 const OURS: [&str; 2] = [POD_TEMPLATE_HASH, ROTATION];
 
@@ -64,11 +67,15 @@ pub(super) struct Review<'a> {
 
 /// The mutating policies.
 pub(super) fn mutate(server: &ApiServer, review: &Review<'_>, object: &mut Value) {
+    if has_opted_out(server, object) {
+        return;
+    }
     let installed = &server.admission;
     let user = review.call.user.as_str();
     let foreign = user != installed.stepgate;
     match (review.kind.resource().as_str(), review.part, review.old) {
-        ("deployments.apps", Part::Whole, Some(old)) if installed.pause && foreign => pause(server, old, object),
+        // Stepgate's own dry runs are treated like anybody's: by one, it finds out whether this policy is in effect.
+        ("deployments.apps", Part::Whole, Some(old)) if installed.pause && (foreign || review.call.dry_run) => pause(server, old, object),
         ("deployments.apps", Part::Scale, Some(_)) if installed.floor && user == AUTOSCALER => floor(server, object),
         ("services", Part::Whole, Some(old)) if installed.pin && (foreign || review.call.dry_run) => pin(server, old, object),
         ("rollouts.stepgate.dev", Part::Whole, old) if installed.who => who(user, old, object),
@@ -84,6 +91,7 @@ pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Val
         || review.part != Part::Whole
         || user == installed.stepgate
         || user == DEPLOYMENT_CONTROLLER
+        || has_opted_out(server, object)
     {
         return Ok(());
     }
@@ -92,7 +100,7 @@ pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Val
     if installed.handover && json::label(old, HANDOVER).is_some() && !(same("/spec/template") && same("/spec/strategy")) {
         let (namespace, name) = (json::namespace(object), json::name(object));
         let why = format!(
-            "Stepgate is promoting Deployment {name} (takes seconds): try again. If it does not end: kubectl -n {namespace} label deploy {name} {HANDOVER}-"
+            "Stepgate is promoting Deployment {name}, which takes seconds: try again. If it does not end: kubectl -n {namespace} label deployment {name} {HANDOVER}-"
         );
         return Err(Problem::denied(review.kind, name, "stepgate-handover", &why));
     }
@@ -107,6 +115,11 @@ pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Val
         ));
     }
     Ok(())
+}
+
+fn has_opted_out(server: &ApiServer, object: &Value) -> bool {
+    let home = server.get("namespaces", "", json::namespace(object));
+    home.is_some_and(|home| json::label(home, ADMISSION) == Some("disabled"))
 }
 
 /// Rollouts of the namespace that may act: a live version is recorded, and no deletion has begun.

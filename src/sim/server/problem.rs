@@ -101,13 +101,13 @@ impl Problem {
         problem
     }
 
-    /// 422 by an admission policy that says no.
+    /// 403 by an admission policy that says no.
     pub fn denied(kind: &Kind, name: &str, policy: &str, why: &str) -> Self {
         let message = format!(
             "{} {name:?} is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {why}",
             kind.resource()
         );
-        Self::new(422, "Invalid", message).about(kind, name)
+        Self::new(403, "Forbidden", message).about(kind, name)
     }
 
     /// 400: not understood.
