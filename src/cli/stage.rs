@@ -64,7 +64,7 @@ impl Manifests {
         Ok(serde_json::from_value(self.rollout["spec"]["policy"].clone())?)
     }
 
-    /// Gives the Service this address, and Service and pods its port. The control port is left out: nobody is behind it here.
+    /// Gives the Service this address, and Service and pods its port. The control port is left out: another process may have it.
     pub fn listen_on(&mut self, address: SocketAddr) {
         let port = address.port();
         self.service["spec"]["clusterIP"] = address.ip().to_string().into();

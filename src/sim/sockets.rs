@@ -1,5 +1,6 @@
 //! The embedded cluster on real sockets: every pod is an HTTP server on a loopback address of its own, and every Service a loopback
-//! address whose connections go each to one of its endpoints, as kube-proxy would send them.
+//! address whose connections go each to one of its endpoints, as kube-proxy would send them. A pod with a port `control` can be told there
+//! to behave otherwise: `POST /set?ready=false`, with the settings of [`super::cluster::process`].
 //!
 //! What is answered and where a connection goes is decided by the [`World`], as under virtual time; this module only carries bytes.
 
@@ -13,8 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use futures::stream;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -28,7 +31,10 @@ use super::{
     Sim, Visit, World,
     cluster::{Id, proxy::Endpoint},
     json,
+    server::request::parse_query,
 };
+
+type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Every address that begins with 127 is this machine, without configuration, on Linux. An embedded cluster has the first of these
 /// networks that no other one has, so that they do not meet on any port.
@@ -114,6 +120,7 @@ impl Drop for Open {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Behind {
     Pod(Endpoint),
+    Control(Id),
     Service(Id, u16),
 }
 
@@ -133,7 +140,7 @@ impl Sockets {
     }
 
     fn follow(&mut self, world: &World, now: Timestamp) {
-        let wanted: BTreeMap<SocketAddr, Behind> = pods(world, now).chain(services(world)).collect();
+        let wanted: BTreeMap<SocketAddr, Behind> = pods(world, now).chain(controls(world)).chain(services(world)).collect();
         self.open.retain(|address, open| wanted.get(address) == Some(&open.behind));
         self.missing.retain(|address| wanted.contains_key(address));
         for (address, behind) in wanted {
@@ -155,6 +162,11 @@ impl Sockets {
 
 fn pods(world: &World, now: Timestamp) -> impl Iterator<Item = (SocketAddr, Behind)> {
     world.kubelet().listening(now).filter_map(|endpoint| Some((loopback(&endpoint.address, endpoint.port)?, Behind::Pod(endpoint))))
+}
+
+fn controls(world: &World) -> impl Iterator<Item = (SocketAddr, Behind)> {
+    let control = |(endpoint, pod): (Endpoint, &Id)| Some((loopback(&endpoint.address, endpoint.port)?, Behind::Control(pod.clone())));
+    world.kubelet().controls().filter_map(control)
 }
 
 fn services(world: &World) -> impl Iterator<Item = (SocketAddr, Behind)> {
@@ -194,9 +206,11 @@ async fn accept(sim: Sim, listener: TcpListener, behind: Behind) {
 }
 
 async fn connection(sim: Sim, stream: TcpStream, client: SocketAddr, behind: Behind) {
-    match behind {
-        Behind::Pod(endpoint) => serve(&sim, stream, &endpoint).await,
-        Behind::Service(service, port) => relay(&sim, stream, client, &service, port).await,
+    let sim = &sim;
+    match &behind {
+        Behind::Pod(endpoint) => serve(stream, |request| async move { answer(sim, endpoint, request.uri().path()).await }).await,
+        Behind::Control(pod) => serve(stream, |request| async move { Ok(tell(sim, pod, &request)) }).await,
+        Behind::Service(service, port) => relay(sim, stream, client, service, *port).await,
     }
 }
 
@@ -206,26 +220,66 @@ async fn connection(sim: Sim, stream: TcpStream, client: SocketAddr, behind: Beh
 struct Closed;
 
 /// The application's side of a connection.
-async fn serve(sim: &Sim, stream: TcpStream, endpoint: &Endpoint) {
-    let service = service_fn(|request: Request<Incoming>| async move { answer(sim, endpoint, request.uri().path()).await });
+async fn serve<F, A>(stream: TcpStream, answer: F)
+where
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Result<Response<Content>, Closed>>,
+{
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new());
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service_fn(answer)).await {
         tracing::debug!(%error, "a connection to a pod broke");
     }
 }
 
-async fn answer(sim: &Sim, endpoint: &Endpoint, path: &str) -> Result<Response<Full<Bytes>>, Closed> {
-    match sim.look(|world, now| world.knock(now, endpoint, path)) {
+async fn answer(sim: &Sim, endpoint: &Endpoint, path: &str) -> Result<Response<Content>, Closed> {
+    let (visit, process, now) = sim.look(|world, now| {
+        let visit = world.knock(now, endpoint, path);
+        let kubelet = world.kubelet();
+        (visit, kubelet.pod_at(&endpoint.address).and_then(|pod| kubelet.process(pod)).cloned(), now)
+    });
+    match visit {
         Visit::Answered { pod, code, version, after, .. } => {
             tokio::time::sleep(after).await;
             let pod = pod.map(|pod| pod.name).unwrap_or_default();
-            let response = Response::builder().status(code).header("X-Version", &version).header("X-Pod", pod);
-            response.body(Full::new(Bytes::from(format!("{version}\n")))).map_err(|_| Closed)
+            let mut response = Response::builder().status(code).header("X-Version", &version).header("X-Pod", pod);
+            // The client is to look for another pod. A connection that was closed without a word may have a request on its way.
+            if process.as_ref().is_some_and(|process| process.terminated.is_some()) {
+                response = response.header(header::CONNECTION, "close");
+            }
+            if let Some(process) = process.as_ref().filter(|_| code == StatusCode::FOUND.as_u16()) {
+                response = response.header(header::LOCATION, &process.settings.redirect_to);
+            }
+            let is_endless = process.is_some_and(|process| process.is_endless(path, now));
+            response.body(if is_endless { endless() } else { text(format!("{version}\n")) }).map_err(|_| Closed)
         }
         Visit::Hangs { .. } => std::future::pending().await,
         Visit::Refused { .. } | Visit::NoEndpoint => Err(Closed),
     }
+}
+
+fn text(text: String) -> Content {
+    Full::new(Bytes::from(text)).boxed_unsync()
+}
+
+fn endless() -> Content {
+    let chunk = Bytes::from(vec![b'x'; 64 << 10]);
+    StreamBody::new(stream::repeat_with(move || Ok(Frame::data(chunk.clone())))).boxed_unsync()
+}
+
+/// What is posted to a control port: all of the query or nothing of it.
+fn tell(sim: &Sim, pod: &Id, request: &Request<Incoming>) -> Response<Content> {
+    let status = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/set") => {
+            let settings = parse_query(request.uri().query().unwrap_or_default());
+            let told = sim.with(|world, now| world.tell_all(now, pod, &settings));
+            if told { StatusCode::OK } else { StatusCode::BAD_REQUEST }
+        }
+        _ => StatusCode::NOT_FOUND,
+    };
+    let mut response = Response::new(text(format!("{status}\n")));
+    *response.status_mut() = status;
+    response
 }
 
 /// A Service's side: an endpoint is chosen for the connection, and bytes are copied until both ends have closed.
@@ -269,7 +323,7 @@ mod tests {
         let (address, port) = (loopback.service().ip(), loopback.service().port());
         let mut deployment = sample::deployment("default", "hello", "v1", 2);
         let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
-        container["ports"][0]["containerPort"] = port.into();
+        container["ports"] = json!([{"name": "http", "containerPort": port}, {"name": "control", "containerPort": port.wrapping_add(1)}]);
         container["env"] = json!([{"name": "LAME_DUCK", "value": "100ms"}]);
         let mut service = sample::service("default", "hello");
         service["spec"]["clusterIP"] = address.to_string().into();
@@ -306,6 +360,30 @@ mod tests {
         endpoints(&sim, &loopback, 0).await;
         let report = requests(&loopback, 5).await;
         assert!(report.requests.iter().all(|request| request.outcome.is_unanswered()), "{report}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_can_be_told_to_behave_otherwise_and_takes_all_of_it_or_nothing() {
+        let loopback = Loopback::reserve().unwrap();
+        let sim = cluster(&loopback);
+        endpoints(&sim, &loopback, 2).await;
+        let port = loopback.service().port();
+        let pod = sim.look(|world, _| json::text(world.api.list("pods", "default").next().unwrap(), "/status/podIP").to_owned());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let tell = async |settings: &str| {
+            let url = format!("http://{pod}:{}/set?{settings}", port.wrapping_add(1));
+            client.post(url).send().await.unwrap().status().as_u16()
+        };
+        let get = async |path: &str| client.get(format!("http://{pod}:{port}{path}")).send().await.unwrap();
+        assert_eq!((tell("health=500&ready=perhaps").await, get("/healthz").await.status().as_u16()), (400, 200));
+        assert_eq!((tell("health=500").await, get("/healthz").await.status().as_u16()), (200, 500));
+        assert_eq!(tell("health=endless").await, 200);
+        let (mut body, mut read) = (get("/healthz").await, 0);
+        while read < 1 << 20 {
+            read += body.chunk().await.unwrap().unwrap().len();
+        }
+        assert_eq!(tell("ready=false").await, 200);
+        endpoints(&sim, &loopback, 1).await;
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Server and cluster under one roof: the whole embedded cluster as one value, moved by `step(now)`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use kube::CustomResourceExt;
@@ -166,6 +166,15 @@ impl World {
     /// setting.
     pub fn tell(&mut self, now: Timestamp, pod: &Id, key: &str, value: &str) -> bool {
         let told = self.kubelet.process_mut(pod).is_some_and(|process| process.set(key, value, now));
+        if told {
+            self.agenda.plan(now, Task::Pod(pod.clone()));
+        }
+        told
+    }
+
+    /// Changes settings of the application in one pod, all of them or none; false where none was changed.
+    pub fn tell_all(&mut self, now: Timestamp, pod: &Id, settings: &BTreeMap<String, String>) -> bool {
+        let told = self.kubelet.process_mut(pod).is_some_and(|process| process.set_all(settings, now));
         if told {
             self.agenda.plan(now, Task::Pod(pod.clone()));
         }

@@ -138,6 +138,14 @@ impl Kubelet {
         self.pods.values().filter_map(listens)
     }
 
+    /// Where the application can be told to behave otherwise for as long as its process runs, and in which pod.
+    pub fn controls(&self) -> impl Iterator<Item = (Endpoint, &Id)> {
+        self.pods.iter().filter_map(|(id, runtime)| {
+            let port = runtime.process.as_ref()?.settings.control_port?;
+            Some((Endpoint { address: runtime.address.clone(), port }, id))
+        })
+    }
+
     /// The running process of a pod.
     pub fn process(&self, id: &Id) -> Option<&Process> {
         self.pods.get(id)?.process.as_ref()

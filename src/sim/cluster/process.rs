@@ -1,12 +1,21 @@
 //! The application in a pod: the `hello` of Stepgate's tests as a state machine. The same settings mean the same here and on a real cluster;
 //! they come from the container's arguments (`--key=value`), then from its environment (upper case), and can be changed while it runs.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::sim::{clock::after, json, seed::Seed};
+
+/// Images of the application that differ in more than their version, with what they are started with.
+const IMAGES: [(&str, &[(&str, &str)]); 3] = [
+    ("stepgate.test/hello:bad", &[("fail", "100"), ("health", "500")]),
+    ("stepgate.test/hello:crash", &[("crash_after", "2s")]),
+    ("stepgate.test/hello:unready", &[("ready", "never")]),
+];
+/// What cannot be changed once the application runs.
+const AT_START: [&str; 2] = ["start_delay", "port"];
 
 /// What can be chosen about the application.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +44,8 @@ pub struct Settings {
     /// SIGTERM does nothing.
     pub ignore_term: bool,
     pub port: u16,
+    /// Where it can be told to behave otherwise: the container's port `control`, if there is one.
+    pub control_port: Option<u16>,
 }
 
 /// What `/ready` answers.
@@ -51,6 +62,8 @@ pub enum Health {
     Status(u16),
     Redirect,
     Hang,
+    /// 200, and a body without end.
+    Endless,
     Refuse,
 }
 
@@ -71,6 +84,7 @@ impl Default for Settings {
             lame_duck: Duration::from_secs(3),
             ignore_term: false,
             port: 8080,
+            control_port: None,
         }
     }
 }
@@ -80,13 +94,18 @@ impl Settings {
     pub fn of_pod(pod: &Value) -> Self {
         let mut settings = Self::default();
         let container = pod.pointer("/spec/containers/0").unwrap_or(&Value::Null);
+        let image = json::text(container, "/image");
         // An ordinary image says which version it is by its tag.
-        if let Some((_, tag)) = json::text(container, "/image").rsplit('/').next().unwrap_or_default().split_once(':') {
+        if let Some((_, tag)) = image.rsplit('/').next().unwrap_or_default().split_once(':') {
             settings.version = tag.into();
         }
-        if let Some(port) = container.pointer("/ports/0/containerPort").and_then(Value::as_u64) {
-            settings.port = u16::try_from(port).unwrap_or(settings.port);
+        for (key, value) in IMAGES.iter().filter(|(name, _)| *name == image).flat_map(|(_, given)| *given) {
+            settings.set(key, value);
         }
+        let number = |port: &Value| u16::try_from(json::int(port, "/containerPort")).ok().filter(|port| *port > 0);
+        let ports = json::items(container, "/ports");
+        settings.port = ports.first().and_then(number).unwrap_or(settings.port);
+        settings.control_port = ports.iter().find(|port| json::text(port, "/name") == "control").and_then(number);
         for argument in json::items(container, "/args").iter().filter_map(Value::as_str) {
             if let Some((key, value)) = argument.strip_prefix("--").and_then(|argument| argument.split_once('=')) {
                 settings.set(key, value);
@@ -107,7 +126,7 @@ impl Settings {
             "ready" if self.ready == Readiness::Never => return false,
             "ready" => return put(&mut self.ready, Readiness::parse(value)),
             "health" => return put(&mut self.health, Health::parse(value)),
-            "fail" => return put(&mut self.fail, value.parse().ok()),
+            "fail" => return put(&mut self.fail, value.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent))),
             "fail_after" => return put(&mut self.fail_after, duration()),
             "slow" => return put(&mut self.slow, duration()),
             "refuse" => return put(&mut self.refuse, value.parse().ok()),
@@ -147,9 +166,10 @@ impl Health {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "redirect" => Some(Self::Redirect),
-            "hang" | "endless" => Some(Self::Hang),
+            "hang" => Some(Self::Hang),
+            "endless" => Some(Self::Endless),
             "refuse" => Some(Self::Refuse),
-            status => status.parse().ok().map(Self::Status),
+            status => status.parse::<u16>().ok().filter(|status| (200..600).contains(status)).map(Self::Status),
         }
     }
 }
@@ -189,6 +209,16 @@ impl Process {
             self.armed = now;
         }
         self.settings.set(key, value)
+    }
+
+    /// Changes settings of the running process, all of them or, where one cannot be changed, none.
+    pub fn set_all(&mut self, settings: &BTreeMap<String, String>, now: Timestamp) -> bool {
+        let mut changed = self.clone();
+        let all = settings.iter().all(|(key, value)| !AT_START.contains(&key.as_str()) && changed.set(key, value, now));
+        if all {
+            *self = changed;
+        }
+        all
     }
 
     /// When it ends by itself, if that is known.
@@ -247,6 +277,11 @@ impl Process {
             }
             _ => status(404, Duration::ZERO),
         }
+    }
+
+    /// Whether the body of an answer has no end.
+    pub fn is_endless(&self, path: &str, now: Timestamp) -> bool {
+        path == "/healthz" && self.settings.health == Health::Endless && self.fails(now)
     }
 
     /// Requests to `/` so far.

@@ -73,7 +73,8 @@ impl Request {
     }
 }
 
-fn parse_query(query: &str) -> BTreeMap<String, String> {
+/// The parameters of a query; of several with one name, the last one counts.
+pub fn parse_query(query: &str) -> BTreeMap<String, String> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
