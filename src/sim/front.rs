@@ -137,7 +137,7 @@ impl Sim {
         kube::Client::new(service, "default")
     }
 
-    /// Answers a request of this user, or of the one whom it says it is for: everybody may do everything here.
+    /// Answers a request of this user, or of the one whom it says it is for, or whose token it brings: everybody may do everything here.
     pub(super) async fn serve<B>(&self, request: http::Request<B>, user: &str, line: Line) -> Result<Answer, Error>
     where
         B: http_body::Body<Error: Into<Error>>,
@@ -151,8 +151,9 @@ impl Sim {
         let header = |name: HeaderName| {
             parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default().to_owned()
         };
-        let impersonated = header(HeaderName::from_static("impersonate-user"));
-        let user = if impersonated.is_empty() { user } else { &impersonated };
+        let (impersonated, authorization) = (header(HeaderName::from_static("impersonate-user")), header(header::AUTHORIZATION));
+        let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+        let user = [impersonated.as_str(), token].into_iter().find(|name| !name.is_empty()).unwrap_or(user);
         let mut request = Request::new(parts.method.as_str(), parts.uri.path_and_query().map_or("/", |path| path.as_str()), user);
         header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().clone_into(&mut request.content_type);
         request.accept = header(header::ACCEPT);

@@ -39,6 +39,8 @@ type Content = UnsyncBoxBody<Bytes, Infallible>;
 /// Every address that begins with 127 is this machine, without configuration, on Linux. An embedded cluster has the first of these
 /// networks that no other one has, so that they do not meet on any port.
 const NETWORKS: std::ops::RangeInclusive<u8> = 77..=108;
+/// How far the network of a cluster's Services is from that of its pods: past the last one of these.
+const SERVICES: u8 = 100;
 /// The port that is taken where it is free.
 const PORT: u16 = 8080;
 const BACKLOG: u32 = 1024;
@@ -85,6 +87,12 @@ impl Loopback {
     /// The first two numbers of the pods' addresses, for [`super::Setup::pod_network`].
     pub fn pod_network(&self) -> [u8; 2] {
         self.network
+    }
+
+    /// The first two numbers of the addresses that Services are given, for [`super::Setup::service_network`].
+    pub fn service_network(&self) -> [u8; 2] {
+        let [first, second] = self.network;
+        [first, second + SERVICES]
     }
 
     /// An address for a Service, and the port that Services and pods are to have.

@@ -16,7 +16,7 @@ use super::{
         replica_set, slice, wake,
     },
     seed::Seed,
-    server::{ApiServer, Call, Reply, admission::Admission, problem::Problem, request::Request},
+    server::{ApiServer, Call, KEPT_CHANGES, Ownership, Reply, SERVICE_NETWORK, admission::Admission, problem::Problem, request::Request},
 };
 use crate::api::{ClusterRolloutPolicy, Rollout, RolloutPolicy};
 
@@ -34,11 +34,26 @@ pub struct Setup {
     pub definitions: bool,
     /// The first two numbers of the pods' addresses.
     pub pod_network: [u8; 2],
+    /// The first two numbers of the addresses that Services are given.
+    pub service_network: [u8; 2],
+    pub ownership: Ownership,
+    /// How many changes a watch may lag behind.
+    pub kept_changes: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { seed: 1, start: DAWN, timing: Timing::default(), admission: Admission::default(), definitions: true, pod_network: [10, 244] }
+        Self {
+            seed: 1,
+            start: DAWN,
+            timing: Timing::default(),
+            admission: Admission::default(),
+            definitions: true,
+            pod_network: [10, 244],
+            service_network: SERVICE_NETWORK,
+            ownership: Ownership::default(),
+            kept_changes: KEPT_CHANGES,
+        }
     }
 }
 
@@ -66,6 +81,9 @@ impl World {
         let seed = Seed::new(setup.seed);
         let mut api = ApiServer::new(seed.fork("server"), setup.start);
         api.admission = setup.admission.clone();
+        api.service_network = setup.service_network;
+        api.ownership = setup.ownership;
+        api.keep(setup.kept_changes);
         if setup.definitions {
             for definition in [Rollout::crd(), RolloutPolicy::crd(), ClusterRolloutPolicy::crd()] {
                 let definition = serde_json::to_value(definition).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Server-side apply: what a manager says of an object becomes so, what it no longer says goes, and what others own is a conflict.
 //!
-//! Ownership is kept from the first apply on; what an object had before belongs to a manager of its own, as on a real server for objects
-//! without a history. Lists of built-in kinds are merged by the keys of strategic merge, ports by their protocol too.
+//! Ownership is kept from the first apply on, or from an object's creation on ([`Ownership`]), and of everything but the status; what an
+//! object had before belongs to a manager of its own, as on a real server for objects without a history. Lists of built-in kinds are merged
+//! by the keys of strategic merge, ports by their protocol too.
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,16 @@ use super::{
     write::Call,
 };
 use crate::sim::{clock::seconds, json};
+
+/// From when on it is kept who owns which field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// From an object's first apply on: until then nobody asks, and each write would take its time for it.
+    #[default]
+    SinceApply,
+    /// From its creation on, as on a real server.
+    SinceCreation,
+}
 
 /// Who owns what an object had before its first apply.
 const BEFORE: &str = "before-first-apply";
@@ -71,6 +82,13 @@ pub(super) fn created(call: &Call, kind: &Kind, mut applied: Value) -> Value {
     entry(&mut managers, call, kind, APPLY).fields = owned::of(kind, &applied);
     write(&managers, &mut applied);
     applied
+}
+
+/// Gives everything in a new object to its author.
+pub(super) fn posted(call: &Call, kind: &Kind, object: &mut Value) {
+    let mut managers = Vec::new();
+    entry(&mut managers, call, kind, UPDATE).fields = owned::of(kind, object);
+    write(&managers, object);
 }
 
 /// A stored object with what its manager applies.
@@ -163,11 +181,11 @@ fn overlay(kind: &Kind, field: &str, live: &mut Value, applied: &Value) {
     }
 }
 
-/// Gives what another kind of write has changed to its author, once there is a history at all.
-pub(super) fn track(call: &Call, kind: &Kind, live: &Value, next: &mut Value) {
+/// Gives what another kind of write has changed to its author, if there is a history or is to be one.
+pub(super) fn track(call: &Call, kind: &Kind, live: &Value, next: &mut Value, kept: Ownership) {
     json::copy(live, next, "/metadata/managedFields");
     let mut managers = read(live);
-    if managers.is_empty() {
+    if managers.is_empty() && kept == Ownership::SinceApply {
         return;
     }
     let now = owned::of(kind, next);
@@ -230,6 +248,25 @@ mod tests {
         assert_eq!((code, json::label(&stored, "team"), json::annotation(&stored, "note")), (200, None, Some("mine")));
         assert_eq!(stored["spec"]["replicas"], 5);
         assert_eq!(apply(&mut world, "fieldManager=ci", &unsized_).1, stored, "the same again changes nothing");
+    }
+
+    #[test]
+    fn what_is_owned_since_its_creation_has_the_owner_who_wrote_it() {
+        let mut world = World::new(&Setup { ownership: Ownership::SinceCreation, ..Setup::default() });
+        let first = sample::deployment("default", "hello", "v1", 2);
+        let post = Request::new("POST", DEPLOYMENTS, "alice").with_body("application/json", &first);
+        assert!(matches!(world.handle(DAWN, &post), Reply::Answer { code: 201, .. }));
+        let scaled = json!({"spec": {"replicas": 3}});
+        let (_, stored) = send(&mut world, "fieldManager=me", "application/merge-patch+json", &scaled);
+        let managers = read(&stored);
+        let owners = |field: &str| -> Vec<&str> {
+            let path = vec!["f:spec".to_owned(), format!("f:{field}")];
+            managers.iter().filter(|manager| owns(manager, &path)).map(|manager| manager.name.as_str()).collect()
+        };
+        assert_eq!((owners("replicas"), owners("template")), (vec!["me"], vec!["alice"]));
+        let before = json::text(&stored, "/metadata/resourceVersion");
+        let (_, again) = send(&mut world, "fieldManager=me", "application/merge-patch+json", &scaled);
+        assert_eq!(json::text(&again, "/metadata/resourceVersion"), before, "the same again changes nothing");
     }
 
     #[test]

@@ -139,14 +139,15 @@ fn service(server: &ApiServer, object: &mut Value) {
     json::default(object, "/status", json!({ "loadBalancer": {} }));
 }
 
-/// An address of 10.96.0.0/16 that no other Service has.
+/// An address that no other Service has.
 fn free_address(server: &ApiServer, object: &Value) -> String {
+    let [first, second] = server.service_network;
     let key = format!("{}/{}", json::namespace(object), json::name(object));
     let start = seed::hash(key.as_bytes());
     let taken = |address: &str| server.list("services", "").any(|service| json::text(service, "/spec/clusterIP") == address);
     (0..65_534u64)
         .map(|offset| start.wrapping_add(offset) % 65_534 + 1)
-        .map(|host| format!("10.96.{}.{}", host >> 8, host & 0xff))
+        .map(|host| format!("{first}.{second}.{}.{}", host >> 8, host & 0xff))
         .find(|address| !taken(address))
         .unwrap_or_else(|| "None".into())
 }

@@ -14,6 +14,7 @@ mod apply;
 pub mod defaults;
 mod delete;
 pub mod discovery;
+mod errand;
 pub mod event;
 pub mod kinds;
 mod owned;
@@ -33,6 +34,7 @@ pub mod watch;
 pub mod write;
 
 use admission::Admission;
+pub use apply::Ownership;
 pub use delete::DeleteOptions;
 use kinds::Kinds;
 use problem::Problem;
@@ -43,8 +45,10 @@ pub use write::Call;
 
 use super::seed::Seed;
 
-/// How many changes the log keeps, unless compacted by hand.
-const KEPT_CHANGES: usize = 100_000;
+/// How many changes the log keeps, unless told otherwise or compacted by hand.
+pub const KEPT_CHANGES: usize = 100_000;
+/// The first two numbers of Services' addresses, unless told otherwise.
+pub const SERVICE_NETWORK: [u8; 2] = [10, 96];
 
 /// The server: kinds, objects, log, admission policies.
 #[derive(Debug)]
@@ -54,6 +58,9 @@ pub struct ApiServer {
     pub(super) seed: Seed,
     /// Stepgate's admission policies; each can be switched off.
     pub admission: Admission,
+    pub ownership: Ownership,
+    /// The first two numbers of the addresses that Services are given.
+    pub service_network: [u8; 2],
 }
 
 /// What a request gets.
@@ -74,7 +81,14 @@ impl Reply {
 impl ApiServer {
     /// A server with the built-in kinds and the namespaces `default`, `kube-system` and `stepgate-system`.
     pub fn new(seed: Seed, now: Timestamp) -> Self {
-        let mut server = Self { kinds: Kinds::builtin(), store: Store::new(KEPT_CHANGES), seed, admission: Admission::default() };
+        let mut server = Self {
+            kinds: Kinds::builtin(),
+            store: Store::new(KEPT_CHANGES),
+            seed,
+            admission: Admission::default(),
+            ownership: Ownership::default(),
+            service_network: SERVICE_NETWORK,
+        };
         for namespace in ["default", "kube-system", "stepgate-system"] {
             let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
             // Cannot fail: the names are valid and new.
@@ -136,6 +150,11 @@ impl ApiServer {
         if let Some(object) = self.store.get(key).map(|object| (**object).clone()) {
             self.store.commit(now, "somebody", key.clone(), Some(object));
         }
+    }
+
+    /// Keeps no more than so many changes.
+    pub fn keep(&mut self, changes: usize) {
+        self.store.keep(changes);
     }
 
     /// Forgets the log, as etcd's compaction does: the next event of any open watch is 410.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
+    errand,
     kinds::{Kind, Kinds},
     problem::Problem,
     store::Key,
@@ -108,7 +109,7 @@ pub struct Target {
     pub namespace: String,
     /// `""`: the collection.
     pub name: String,
-    /// `""`, `status` or `scale`.
+    /// `""`, `status`, `scale` or an errand.
     pub subresource: String,
 }
 
@@ -144,7 +145,7 @@ impl Target {
             "" => true,
             "status" => kind.status,
             "scale" => kind.scale.is_some(),
-            _ => false,
+            other => errand::is_known(&kind, other),
         };
         if !known {
             return Err(Problem::no_such_path());

@@ -123,10 +123,19 @@ impl Store {
             None => self.objects.remove(&key),
         };
         self.log.push_back(Entry { version: self.version, at, author: author.into(), key, before, after: after.clone() });
-        if self.log.len() > self.keep {
-            self.log.pop_front();
-        }
+        self.forget();
         after
+    }
+
+    /// Keeps the last so many changes from now on.
+    pub fn keep(&mut self, changes: usize) {
+        self.keep = changes;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let surplus = self.log.len().saturating_sub(self.keep);
+        self.log.drain(..surplus);
     }
 
     /// Forgets every change up to now: watches and continued lists from before it get 410.

@@ -64,3 +64,22 @@ fn a_kind_whose_schema_names_no_field_keeps_what_every_object_has() {
     let (code, stored) = answer(&mut world, "POST", "/apis/example.com/v1/namespaces/default/notes", "application/json", &note);
     assert_eq!((code, &stored["kind"], &stored["metadata"]["name"], &stored["text"]), (201, &"Note".into(), &"one".into(), &Value::Null));
 }
+
+#[test]
+fn a_service_account_gets_a_token_and_a_pod_is_evicted() {
+    let mut world = World::new(&Setup::default());
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ci"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(code(&mut world, "POST", &format!("{accounts}/ci/token"), "application/json", &json!({})), 404);
+    assert_eq!(code(&mut world, "POST", accounts, "application/json", &account), 201);
+    // As kubectl sends it.
+    let (created, token) = answer(&mut world, "POST", &format!("{accounts}/ci/token"), "application/vnd.kubernetes.protobuf", &json!({}));
+    assert_eq!((created, &token["status"]["token"]), (201, &"system:serviceaccount:default:ci".into()));
+    let spec = json!({"containers": [{"name": "app", "image": "a"}]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec});
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(code(&mut world, "POST", pods, "application/json", &pod), 201);
+    assert_eq!(code(&mut world, "PUT", &format!("{pods}/one/eviction"), "application/json", &json!({})), 405);
+    assert_eq!(code(&mut world, "POST", &format!("{pods}/one/eviction"), "application/json", &json!({})), 201);
+    assert!(world.get("pods", "default", "one").is_none());
+}

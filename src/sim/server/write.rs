@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{
     ApiServer, Reply,
     admission::{self, Review},
-    apply::{self, Will},
-    defaults, event,
+    apply::{self, Ownership, Will},
+    defaults, errand, event,
     kinds::{Generation, Kind},
     patch,
     problem::{Cause, Problem},
@@ -74,6 +74,9 @@ impl ApiServer {
             request.param("fieldManager").clone_into(&mut call.manager);
         }
         let kind = &target.kind;
+        if errand::is_known(kind, &target.subresource) {
+            return self.errand(&mut call, target, request);
+        }
         let part = match target.subresource.as_str() {
             "status" => Part::Status,
             "scale" => Part::Scale,
@@ -159,6 +162,9 @@ impl ApiServer {
         if self.store.get(&key).is_some() {
             return Err(Problem::already_exists(kind, &key.name));
         }
+        if self.ownership == Ownership::SinceCreation && call.operation == Operation::Update {
+            apply::posted(call, kind, &mut object);
+        }
         Ok(self.commit(call, kind, key, object))
     }
 
@@ -208,7 +214,7 @@ impl ApiServer {
             admission::validate(self, &mut Review { call, kind, part, old: Some(&current) }, &next)?;
         }
         if part != Part::Status && call.operation == Operation::Update {
-            apply::track(call, kind, &current, &mut next);
+            apply::track(call, kind, &current, &mut next, self.ownership);
         }
         raise_generation(kind, part, &current, &mut next);
         if next == *current {
