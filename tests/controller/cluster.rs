@@ -18,12 +18,22 @@ use sha2::{Digest, Sha256};
 /// Where `stepgate install` puts the controller and its service account.
 pub const SYSTEM: &str = "stepgate-system";
 
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reality {
+    /// The programs of Kubernetes.
+    Real,
+    /// `stepgate::sim`, as `examples/embedded.rs` serves it.
+    Embedded,
+}
+
 /// The cluster that `STEPGATE_KUBECONFIG` names, with everything installed but the controller.
 #[derive(Clone)]
 pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// Access as the controller's service account.
     pub controller: PathBuf,
+    pub reality: Reality,
 }
 
 impl Cluster {
@@ -64,7 +74,9 @@ impl Cluster {
             on(&["-n", SYSTEM, "create", "token", "stepgate", "--duration=8h"], b"").expect("a token of the controller's service account");
         let controller = folder.join(format!("controller-{}.conf", std::process::id()));
         write_kubeconfig(&kubeconfig, token.trim(), &controller);
-        Self { kubeconfig, controller }
+        let version = on(&["get", "--raw", "/version"], b"").expect("the version of the API server");
+        let reality = if version.contains("stepgate/sim") { Reality::Embedded } else { Reality::Real };
+        Self { kubeconfig, controller, reality }
     }
 
     /// `kubectl` with the rights of the tests, in this namespace.

@@ -7,5 +7,5 @@ mod cluster;
 mod process;
 
 #[allow(unused_imports, reason = "each test target uses a part of it")]
-pub use cluster::{Cluster, SYSTEM, folder};
+pub use cluster::{Cluster, Reality, SYSTEM, folder};
 pub use process::Controller;

@@ -1,4 +1,5 @@
-//! Releases on a real cluster, with clients that count their answers and a witness that checks every write. See README.md beside this file.
+//! Releases on a cluster, real or embedded, with clients that count their answers and a witness that checks every write. See README.md
+//! beside this file.
 //!
 //! A scenario is a script: it starts from the manifests of `examples/hello`, lets the built controller release, disturbs it, and ends with
 //! [`scenario::Scenario::finish`], which is where the assertions on clients, invariants (design section 8) and leftovers are made.

@@ -1,7 +1,8 @@
 //! What makes objects come true: the controllers of a small cluster. Each is a function of the stored objects and the time; each wakes by
 //! the log and by its own timers, kept in one [`Agenda`].
 //!
-//! Faithful to Kubernetes 1.36 where Stepgate touches it. Simpler: one node, one `EndpointSlice` a Service, no quotas, no autoscaler.
+//! Faithful to Kubernetes 1.36 where Stepgate touches it, and held to that: the scenarios of `tests/e2e` are played on it and on a real
+//! cluster. Simpler: one node, one `EndpointSlice` a Service, no quotas, no autoscaler.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -14,7 +14,7 @@ use stepgate::{
     api::status::Phase,
     sim::load::{self, KeepAlive, Load},
 };
-use tokio::{net::TcpStream, time};
+use tokio::time;
 
 use super::{Guard, Manifests, Scenario, merge};
 use crate::{
@@ -203,12 +203,13 @@ impl Plan {
 }
 
 impl Scenario {
-    /// Sends requests to the Service, at this rate on new connections and on 4 kept ones, once it answers at all: kube-proxy may take a
-    /// second to hear of the first pods.
+    /// Sends requests to the Service, at this rate on new connections and on 4 kept ones, once it has answered one: a proxy may take a
+    /// second to hear of the first pods, and one that takes connections before that closes them.
     pub async fn start_clients(&mut self, rate: f64) {
         let address = self.address();
+        let client = reqwest::Client::new();
         let answers = async {
-            while TcpStream::connect(address).await.is_err() {
+            while client.get(format!("http://{address}/")).send().await.is_err() {
                 time::sleep(Duration::from_millis(50)).await;
             }
         };
