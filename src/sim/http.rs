@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{Line, Sim};
 
-/// Who asks, unless a request says that it is for somebody else.
+/// Who asks, unless a request says that it is for somebody else, or brings somebody's token.
 pub const ADMIN: &str = "kubernetes-admin";
 /// How long to leave the listener alone when it takes no connection, for want of file descriptors most likely.
 const EXHAUSTED: Duration = Duration::from_millis(100);
