@@ -335,7 +335,7 @@ mod tests {
         overlay(service, "", &mut live, &json!({"spec": {"ports": [{"port": 53, "name": "dns"}]}}));
         assert_eq!(live["spec"]["ports"], json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP", "name": "dns"}]));
         let path = ["f:spec", "f:ports", r#"k:{"port":53,"protocol":"UDP"}"#].map(str::to_owned);
-        assert!(owned::of(service, &live).contains(&path.to_vec()));
+        assert!(owned::of(service, &live).contains(path.as_slice()));
         assert_eq!(owned::shown(&path), r#".spec.ports[port=53,protocol="UDP"]"#);
     }
 

@@ -161,7 +161,7 @@ pub(super) fn remove(object: &mut Value, path: &[String]) {
 fn leads_to(step: &str, item: &Value) -> bool {
     match step.split_once(':') {
         Some(("k", key)) => key_read(key).iter().all(|(field, value)| key_part(item, field) == *value),
-        Some(("v", value)) => item.to_string() == value,
+        Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item),
         _ => false,
     }
 }
