@@ -9,7 +9,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{kinds::Kind, request::Request};
 
@@ -53,17 +53,19 @@ fn drop_unknown_to_type(kind: &Kind, object: &mut Value) -> Result<Vec<String>, 
     Ok(unknown)
 }
 
-/// Writes amounts of resources as texts, as a server does that is sent `cpu: 1`.
+/// Writes amounts of resources as texts, as a server does that is sent `cpu: 1`. Only in `resources`: a definition may have a property named
+/// `limits`, and the numbers in that are limits of another kind.
 fn spell_quantities(object: &mut Value) {
     match object {
         Value::Object(fields) => {
-            for (field, value) in fields {
-                let amounts = value.as_object_mut().filter(|_| matches!(field.as_str(), "limits" | "requests"));
-                for amount in amounts.into_iter().flat_map(Map::values_mut).filter(|amount| amount.is_number()) {
+            let resources = fields.get_mut("resources").and_then(Value::as_object_mut).into_iter().flatten();
+            let amounts = resources.filter(|(field, _)| matches!(field.as_str(), "limits" | "requests"));
+            for (_, amount) in amounts.filter_map(|(_, amounts)| amounts.as_object_mut()).flatten() {
+                if amount.is_number() {
                     *amount = amount.to_string().into();
                 }
-                spell_quantities(value);
             }
+            fields.values_mut().for_each(spell_quantities);
         }
         Value::Array(items) => items.iter_mut().for_each(spell_quantities),
         _ => {}
@@ -127,6 +129,19 @@ mod tests {
         object["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": 1, "memory": "1Gi"}});
         assert_eq!(checked(&mut object, "Strict"), Ok(Vec::new()));
         assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1", "memory": "1Gi"}}));
+    }
+
+    #[test]
+    fn every_definition_of_ours_is_kept_as_it_is() {
+        let kinds = Kinds::builtin();
+        let kind = kinds.find("apiextensions.k8s.io", "customresourcedefinitions").unwrap();
+        for (name, definition) in crate::cli::crds::definitions() {
+            let mut object = serde_json::to_value(definition).unwrap();
+            crate::sim::json::drop_nulls(&mut object);
+            let before = object.clone();
+            let unknown = check(kind, &mut object, &Request::new("POST", "/?fieldValidation=Strict", "alice"));
+            assert_eq!((unknown, object), (Ok(Vec::new()), before), "{name}");
+        }
     }
 
     #[test]
