@@ -30,6 +30,9 @@ use super::{
 };
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+/// An empty message of any type.
+const NOTHING: &str = "application/octet-stream";
 /// Bytes of the largest body that is read, as in a real server.
 const LARGEST_BODY: usize = 3 << 20;
 
@@ -253,14 +256,19 @@ fn refusal(problem: &Problem) -> Result<Answer, Error> {
 }
 
 fn answer(code: u16, warnings: &[String], body: &Value) -> Result<Answer, Error> {
-    let mut response = Response::builder().status(code).header(header::CONTENT_TYPE, JSON);
+    let (media_type, body) = match body {
+        Value::Null => (NOTHING, String::new()),
+        Value::String(text) => (TEXT, text.clone()),
+        body => (JSON, body.to_string()),
+    };
+    let mut response = Response::builder().status(code).header(header::CONTENT_TYPE, media_type);
     for warning in warnings {
         response = response.header(header::WARNING, format!("299 - {warning:?}"));
     }
     if code == Problem::too_many_requests().code {
         response = response.header(header::RETRY_AFTER, "1");
     }
-    Ok(response.body(Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync())?)
+    Ok(response.body(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync())?)
 }
 
 /// The body of a watch.

@@ -25,6 +25,9 @@ pub(super) fn answer(kinds: &Kinds, path: &str) -> Option<Value> {
         ["apis", name] => kinds.all().any(|kind| kind.group == name).then(|| group(kinds, name)),
         ["api", version] => resources(kinds, version),
         ["apis", group, version] => resources(kinds, &format!("{group}/{version}")),
+        // What kubectl looks into before it applies a `List`, which has no schema of its own. An empty document names no kind, and what is
+        // named nowhere is left to the server.
+        ["openapi", "v2"] => Some(Value::Null),
         ["openapi", "v3"] => {
             let versions: BTreeSet<String> = kinds.all().map(|kind| root(kind)).collect();
             let paths = versions.into_iter().map(|at| (at.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{at}") })));

@@ -66,7 +66,7 @@ pub struct ApiServer {
 /// What a request gets.
 #[derive(Debug)]
 pub enum Reply {
-    /// Status, `Warning` texts, body.
+    /// Status, `Warning` texts, body: an object; a text that is sent as it is; `null`, which is sent as nothing.
     Answer { code: u16, warnings: Vec<String>, body: Value },
     /// A stream of events.
     Watch(Box<Watch>),
