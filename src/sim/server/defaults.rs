@@ -1,6 +1,6 @@
 //! What the server fills in, and the form it brings built-in objects into, so that equal meaning is equal JSON.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{ApiServer, kinds::Kind};
 use crate::sim::{json, seed};
@@ -72,7 +72,24 @@ fn pod(object: &mut Value) {
         pod_spec(spec);
     }
     json::default(object, "/status/phase", "Pending");
-    json::default(object, "/status/qosClass", "BestEffort");
+    let quality = quality(object);
+    json::default(object, "/status/qosClass", quality);
+}
+
+/// The quality of service of a pod, by what its containers ask for.
+fn quality(pod: &Value) -> &'static str {
+    let asked = |what: &str| {
+        let containers = json::items(pod, "/spec/containers").iter();
+        containers.map(|container| container["resources"][what].clone()).collect::<Vec<_>>()
+    };
+    let (requests, limits) = (asked("requests"), asked("limits"));
+    let is_full = |limit: &Value| limit.get("cpu").is_some() && limit.get("memory").is_some();
+    let none = |amounts: &[Value]| amounts.iter().all(|amounts| amounts.as_object().is_none_or(Map::is_empty));
+    match () {
+        () if none(&requests) && none(&limits) => "BestEffort",
+        () if limits.iter().all(is_full) && (none(&requests) || requests == limits) => "Guaranteed",
+        () => "Burstable",
+    }
 }
 
 fn pod_spec(spec: &mut Value) {

@@ -135,7 +135,9 @@ impl Problem {
         Self::new(
             415,
             "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format: {found:?}; JSON and YAML are read here"),
+            format!(
+                "the body of the request was in an unknown format: {found:?}; JSON and YAML are read here, which kubectl apply and kubectl create -f send"
+            ),
         )
     }
 

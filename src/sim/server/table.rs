@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::{kinds::Kind, selector::Labels};
 use crate::sim::json;
 
+/// Of an `EndpointSlice`.
+const SHOWN_ENDPOINTS: usize = 3;
+
 /// Objects as a Table.
 pub fn of_list<'a>(kind: &Kind, objects: impl IntoIterator<Item = &'a Value>, metadata: &Value, now: Timestamp) -> Value {
     let columns = columns(kind);
@@ -133,7 +136,7 @@ fn columns(kind: &Kind) -> Vec<Column<'_>> {
             name(),
             text("AddressType", "/addressType"),
             listed("Ports", "/ports", "/port"),
-            listed("Endpoints", "/endpoints", "/addresses/0"),
+            column("Endpoints", "string", endpoints),
             created(),
         ],
         "events" => vec![
@@ -167,6 +170,16 @@ fn every(object: &Value, list: &str, field: &str) -> Value {
     let found = json::items(object, list).iter().filter_map(|item| item.pointer(field));
     let found: Vec<String> = found.map(|found| found.as_str().map_or_else(|| found.to_string(), ToOwned::to_owned)).collect();
     if found.is_empty() { "<unset>".into() } else { found.join(",").into() }
+}
+
+/// The first addresses, and how many more there are.
+fn endpoints(slice: &Value) -> Value {
+    let found: Vec<&str> = json::items(slice, "/endpoints").iter().map(|endpoint| json::text(endpoint, "/addresses/0")).collect();
+    match found.split_at_checked(SHOWN_ENDPOINTS) {
+        None if found.is_empty() => "<unset>".into(),
+        Some((shown, more)) if !more.is_empty() => format!("{} + {} more...", shown.join(","), more.len()).into(),
+        _ => found.join(",").into(),
+    }
 }
 
 fn pod_state(pod: &Value) -> Value {
@@ -206,6 +219,15 @@ fn age(since: &str, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::sim::clock::DAWN;
+
+    #[test]
+    fn of_many_endpoints_the_first_three_are_shown() {
+        let slice =
+            |count: u8| json!({"endpoints": (1..=count).map(|last| json!({"addresses": [format!("10.0.0.{last}")]})).collect::<Vec<_>>()});
+        assert_eq!(endpoints(&slice(0)), "<unset>");
+        assert_eq!(endpoints(&slice(3)), "10.0.0.1,10.0.0.2,10.0.0.3");
+        assert_eq!(endpoints(&slice(5)), "10.0.0.1,10.0.0.2,10.0.0.3 + 2 more...");
+    }
 
     #[test]
     fn an_age_is_as_exact_as_it_is_young() {
