@@ -1,6 +1,6 @@
 //! Server and cluster under one roof: the whole embedded cluster as one value, moved by `step(now)`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use kube::CustomResourceExt;
@@ -19,6 +19,12 @@ use super::{
     server::{ApiServer, Call, KEPT_CHANGES, Ownership, Reply, SERVICE_NETWORK, admission::Admission, problem::Problem, request::Request},
 };
 use crate::api::{ClusterRolloutPolicy, Rollout, RolloutPolicy};
+
+/// Of our kinds: made once, because tests make clusters by the hundred.
+static DEFINITIONS: LazyLock<[Value; 3]> = LazyLock::new(|| {
+    [Rollout::crd(), RolloutPolicy::crd(), ClusterRolloutPolicy::crd()]
+        .map(|definition| serde_json::to_value(definition).unwrap_or_default())
+});
 
 /// How long a controller waits after an error.
 const RETRY: Duration = Duration::from_millis(50);
@@ -85,10 +91,9 @@ impl World {
         api.ownership = setup.ownership;
         api.keep(setup.kept_changes);
         if setup.definitions {
-            for definition in [Rollout::crd(), RolloutPolicy::crd(), ClusterRolloutPolicy::crd()] {
-                let definition = serde_json::to_value(definition).unwrap_or_default();
+            for definition in &*DEFINITIONS {
                 // Cannot fail: the definitions are ours, and a test stores them.
-                drop(api.create(&mut Call::new(setup.start, "system:admin"), definition));
+                drop(api.create(&mut Call::new(setup.start, "system:admin"), definition.clone()));
             }
         }
         let cursor = api.store().oldest();
