@@ -151,10 +151,12 @@ pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progres
     }
 }
 
-/// What the Deployment has made of its new template by itself, while that has pods.
+/// What the Deployment has made of its new template by itself, while that has pods; or of one in between, which came and went before there
+/// was anybody to hold it.
 fn rolled<'a>(view: &View<'a>) -> Option<Side<'a>> {
     let live = view.snapshot.status.stable.as_ref().map(|stable| stable.hash.as_str());
-    let sets =
-        view.own_replica_sets().filter(|set| set.revision == view.hello.revision && Some(set.hash.as_str()) != live && !set.deleting);
-    sets.map(|set| view.side(set)).find(|side| side.replica_set.replicas > 0 || !side.pods.is_empty())
+    let others = view.own_replica_sets().filter(|set| Some(set.hash.as_str()) != live && !set.deleting).map(|set| view.side(set));
+    let (new, between): (Vec<_>, Vec<_>) = others.partition(|side| side.replica_set.revision == view.hello.revision);
+    let between = between.into_iter().filter(|side| live.is_some() && side.replica_set.replicas > 0);
+    new.into_iter().filter(|side| side.replica_set.replicas > 0 || !side.pods.is_empty()).chain(between).next()
 }

@@ -25,7 +25,7 @@ use std::io::Write;
 
 use point::{Point, judge, play_all};
 use scenario::Scenario;
-use stepgate::sim::fault::Fault;
+use stepgate::sim::{cluster::Component, fault::Fault};
 
 /// At least so many points are played by the fixed set.
 const POINTS: usize = 2_000;
@@ -70,6 +70,16 @@ fn a_roll_out_that_began_in_mid_release_and_was_paused_half_way_ends() {
 #[test]
 fn a_rollout_deleted_before_its_first_release_leaves_nothing() {
     assert_no_harm("held", trouble::Trouble::Around(1, trouble::Mishap::Edit(trouble::Edit::DeleteRollout)));
+}
+
+#[test]
+fn a_template_that_rolled_out_before_anybody_could_hold_it_and_was_replaced_goes() {
+    assert_no_harm("reverted at 75", trouble::Trouble::Around(3, trouble::Mishap::Edit(trouble::Edit::Image("v9"))));
+}
+
+#[test]
+fn a_proxy_that_begins_late_is_waited_for() {
+    assert_no_harm("deleted at 50", trouble::Trouble::Around(1, trouble::Mishap::Stop(Component::Proxy)));
 }
 
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;

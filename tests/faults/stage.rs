@@ -103,6 +103,8 @@ struct Stage<'a> {
     settings: Vec<(&'static str, &'static str, &'static str)>,
     told: BTreeSet<String>,
     visits: u64,
+    /// Whether a client was ever answered: a proxy that is stopped before it has heard of the first pods is nobody's harm.
+    answered: bool,
     broken: Vec<String>,
     trace: Vec<String>,
     /// Whether the moment of an act never came.
@@ -147,6 +149,7 @@ impl<'a> Stage<'a> {
             settings: Vec::new(),
             told: BTreeSet::new(),
             visits: 0,
+            answered: false,
             broken: Vec::new(),
             trace: Vec::new(),
             missed: false,
@@ -377,7 +380,7 @@ impl<'a> Stage<'a> {
 
     /// One client, of many.
     fn visit(&mut self) {
-        if self.law.get("endpointslices.discovery.k8s.io", "").is_none() && self.done == 0 {
+        if self.done == 0 {
             return;
         }
         self.visits += 1;
@@ -390,12 +393,13 @@ impl<'a> Stage<'a> {
             .next()
             .map(|rollout| at::text(rollout, "/status/stable/hash").to_owned())
             .unwrap_or_default();
+        self.answered |= matches!(visit, Visit::Answered { .. });
         match visit {
             Visit::Answered { code: 200, pod, version, .. } => self.meets(pod, &version, &live),
             Visit::Answered { code, version, .. } => self.broken.push(format!("{}: {version} answered {code}", self.sim.now())),
             failed => {
                 let alive = self.law.all("pods").any(|pod| law::serves(pod));
-                if alive {
+                if alive && self.answered {
                     self.broken.push(format!("{}: a client met {failed:?}", self.sim.now()));
                 }
             }
@@ -447,6 +451,9 @@ impl<'a> Stage<'a> {
         };
         let mut broken = std::mem::take(&mut self.broken);
         broken.append(&mut self.law.broken);
+        if !self.answered {
+            broken.push("no client was ever answered".into());
+        }
         broken.extend(leftovers(&self.law, &end));
         let accepted = self.controllers.iter().flat_map(|controller| controller.line.records());
         let accepted =
