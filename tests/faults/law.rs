@@ -31,6 +31,8 @@ pub struct Law {
     /// When each pod was ready last, and when it became so; by uid.
     was_ready: BTreeMap<String, Timestamp>,
     ready_since: BTreeMap<String, Timestamp>,
+    /// When hello was given another size last, and the size that it had.
+    resized: Option<(Timestamp, i64)>,
     /// uids of pods by version.
     pub started: BTreeMap<String, BTreeSet<String>>,
     /// Writes of ours, Events apart.
@@ -70,6 +72,12 @@ impl Law {
     fn apply(&mut self, entry: &Entry) {
         if &*entry.key.resource == EVENTS {
             return;
+        }
+        if let (true, Some(before), Some(after)) = (entry.key.name == "hello", &entry.before, &entry.after) {
+            let size = |object: &Value| json::int(object, "/spec/replicas");
+            if &*entry.key.resource == "deployments.apps" && size(before) != size(after) {
+                self.resized = Some((entry.at, size(before)));
+            }
         }
         match &entry.after {
             Some(object) => drop(self.now.insert(entry.key.clone(), object.clone())),
@@ -171,8 +179,9 @@ impl Law {
         let to_live = json::text(&service, "/spec/selector/pod-template-hash") == live;
         let (selected, could): (Vec<_>, Vec<_>) = (self.pods(&selector, entry.at), self.pods(&owners, entry.at));
         // design §8.2; the way back counts only what is there.
-        let size =
-            usize::try_from(json::int(self.get("deployments.apps", "hello").unwrap_or(&Arc::default()), "/spec/replicas")).unwrap_or(0);
+        let size = self.get("deployments.apps", "hello").map_or(0, |hello| json::int(hello, "/spec/replicas"));
+        let had = self.resized.filter(|(when, _)| entry.at.duration_since(*when) <= TOLERANCE).map_or(size, |(_, had)| had);
+        let size = usize::try_from(size.min(had)).unwrap_or(0);
         if !to_live && selected.len() < size.min(could.len()) {
             let what = format!("leaves {} of {} pods ({size} wanted)", selected.len(), could.len());
             self.breaks(entry, &what);
@@ -252,8 +261,10 @@ impl Law {
         let endpoints =
             slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
         let routed: BTreeSet<String> = endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect();
-        if let Some(odd) = wanted.symmetric_difference(&routed).find(|uid| settled(uid)).cloned() {
-            let what = format!("a hold begins before the endpoints follow the selector: pod {odd}");
+        if let Some(odd) = wanted.symmetric_difference(&routed).find(|uid| settled(uid)) {
+            let pod = self.all("pods").find(|pod| json::uid(pod) == odd).map_or("of the past", |pod| json::name(pod));
+            let how = if routed.contains(odd) { "is an endpoint still" } else { "is none yet" };
+            let what = format!("a hold begins before the endpoints follow the selector: pod {pod} {how}");
             self.breaks(entry, &what);
         }
         let canary = json::text(after, "/status/canary/hash");
