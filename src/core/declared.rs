@@ -104,9 +104,9 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
     if let Some(live) = declared.side(view, view.hello).filter(is_enough) {
         draft.status.stable = Some(live.version());
         draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
-        draft.enter(Phase::Healthy);
+        // Healthy it is once every Service names it: until then another one, which is on its way out, may have clients.
         draft.wake(view.now);
-        return draft.wait(Why::Serving { revision: live.replica_set.revision.clone() });
+        return draft.wait(Why::Recording);
     }
     let stuck = view.hello.status.progressing_reason == "ProgressDeadlineExceeded";
     draft.wait(match draft.refusal.clone() {
