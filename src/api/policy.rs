@@ -76,6 +76,11 @@ pub struct PolicySpec {
     /// clients, for debugging until `Retry` or `Abort`.
     #[serde(default)]
     pub on_failure: OnFailure,
+
+    /// How a release goes back to a revision that was live before and was not given up since. `FullPolicy`: like any other. `Fast`: by the
+    /// same steps and gates, without their holds.
+    #[serde(default, skip_serializing_if = "Undo::is_full_policy")]
+    pub undo: Undo,
 }
 
 impl PolicySpec {
@@ -376,6 +381,21 @@ pub enum OnFailure {
     #[default]
     Rollback,
     Pause,
+}
+
+/// How a release goes back to a revision that was live before.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Undo {
+    #[default]
+    FullPolicy,
+    Fast,
+}
+
+impl Undo {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_full_policy(&self) -> bool {
+        *self == Self::FullPolicy
+    }
 }
 
 /// How releases go, for the Rollouts of one namespace that refer to it.

@@ -129,7 +129,7 @@ pub struct Release {
     pub started_at: Timestamp,
     /// Replicas of the Deployment when it began.
     pub size: i32,
-    /// The policy as it was then; it governs to the end.
+    /// The policy as it was then; it governs to the end. Without its holds where `undo: Fast` skips them.
     pub policy: PolicySpec,
     /// When the first clients were about to be sent to the canary; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,6 +312,9 @@ pub struct RequestRecord {
     /// The revision that it was meant for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// The revision that an `Undo` goes back to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub to: String,
     /// Who asked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
@@ -334,6 +337,9 @@ pub struct Rejected {
     pub reason: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub gate: String,
+    /// The revision that an `Undo` put in its place: it stays held also once that one has been promoted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instead: String,
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
 }
@@ -354,7 +360,10 @@ pub struct HistoryEntry {
     pub max_weight: u8,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// What people asked for meanwhile, and had.
+    /// The revision that was live before, and is not any more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub replaced: String,
+    /// What people asked for, and had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub asked: Vec<Asked>,

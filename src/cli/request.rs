@@ -15,10 +15,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::api::{
-    Rollout, RolloutStatus, Span,
-    rollout::{Request, RequestAction},
-    status::RequestRecord,
+use crate::{
+    api::{
+        Rollout, RolloutStatus, Span,
+        rollout::{Request, RequestAction},
+        status::RequestRecord,
+    },
+    core::{request::what, undo::instead},
 };
 
 use super::{
@@ -30,7 +33,7 @@ use super::{
 };
 
 /// How often a write is tried again because the Rollout has changed since it was read. In mid-release it changes every few seconds.
-const ATTEMPTS: u32 = 5;
+pub const ATTEMPTS: u32 = 5;
 
 /// What every command to a release takes.
 #[derive(Args, Clone, Debug)]
@@ -82,9 +85,13 @@ pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, r
     let Some(status) = &rollout.status else { return Err(Refusal::NotSeen { name, action }) };
     let (revision, state) = match action {
         RequestAction::Retry => (rejected(status).ok_or_else(|| Refusal::NothingRejected { name: name.clone() })?, "the rejected one"),
-        RequestAction::Promote | RequestAction::PromoteFull | RequestAction::Abort | RequestAction::Approve => {
+        RequestAction::Promote | RequestAction::PromoteFull | RequestAction::Abort | RequestAction::Approve | RequestAction::Undo => {
             let release = status.release.as_ref();
-            let nothing = || Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(status) };
+            let nothing = || {
+                let undo =
+                    if action == RequestAction::Abort { format!("; to go back all the same: stepgate undo {name}") } else { String::new() };
+                Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(status) + &undo }
+            };
             (release.map(|release| release.revision.clone()).ok_or_else(nothing)?, "under release")
         }
     };
@@ -94,7 +101,7 @@ pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, r
     if let Some(earlier) = unanswered(rollout).filter(|_| action != RequestAction::Abort) {
         return Err(Refusal::Unanswered { name, action: earlier.action, revision: earlier.revision.clone() });
     }
-    Ok(Request { id, action, revision, reason: reason.to_owned(), by: String::new() })
+    Ok(Request { id, action, revision, to: None, reason: reason.to_owned(), by: String::new() })
 }
 
 /// The revision that a Retry is for: the one that is being taken back, or the one that is held.
@@ -122,6 +129,20 @@ fn change(rollout: &Rollout, field: &str, value: &Value) -> anyhow::Result<Patch
     ]))?))
 }
 
+/// The answer to a write of the version that was read; none where the object has changed since.
+///
+/// # Errors
+/// See [`answered`].
+pub async fn unless_changed<T>(write: impl Future<Output = Result<T, kube::Error>>) -> anyhow::Result<Option<T>> {
+    answered(async {
+        match write.await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            other => other.map(Some),
+        }
+    })
+    .await
+}
+
 /// Reads a Rollout, decides on a value for a field of its spec, and writes it; again from the start, if the Rollout has changed
 /// meanwhile. Nothing is written where there is nothing to write.
 ///
@@ -138,13 +159,7 @@ pub async fn write<T>(
         let (decided, value) = decide(&rollout)?;
         let Some(value) = value else { return Ok((decided, rollout)) };
         let (api, patch) = (cluster.rollouts(), change(&rollout, field, &value)?);
-        let unless_changed = async {
-            match api.patch(name, &PatchParams::default(), &patch).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-                other => other.map(Some),
-            }
-        };
-        if let Some(written) = answered(unless_changed).await? {
+        if let Some(written) = unless_changed(api.patch(name, &PatchParams::default(), &patch)).await? {
             return Ok((decided, written));
         }
     }
@@ -156,24 +171,38 @@ pub async fn write<T>(
 /// # Errors
 /// When it is not written ([`Refusal`]), or the controller refuses it.
 pub async fn run(args: &RequestArgs, action: RequestAction, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let RequestArgs { name, revision, reason, timeout, cluster: _ } = args;
+    let draft = |rollout: &Rollout, id| Ok((draft(rollout, action, args.revision.as_deref(), &args.reason, id)?, ()));
+    ask(args, cluster, out, draft).await.map(|(exit, ())| exit)
+}
+
+/// Sends a request that is made from the Rollout as it is, and waits for what becomes of it.
+///
+/// # Errors
+/// What `draft` refuses, and what the controller refuses.
+pub async fn ask<T>(
+    args: &RequestArgs,
+    cluster: &Cluster,
+    out: &mut Output<'_>,
+    draft: impl Fn(&Rollout, String) -> anyhow::Result<(Request, T)>,
+) -> anyhow::Result<(Exit, T)> {
+    let RequestArgs { name, revision: _, reason: _, timeout, cluster: _ } = args;
     let id = id(cluster.clock.now());
-    let (request, _) = write(cluster, name, "request", |rollout| {
-        let request = draft(rollout, action, revision.as_deref(), reason, id.clone())?;
+    let ((request, decided), _) = write(cluster, name, "request", |rollout| {
+        let (request, decided) = draft(rollout, id.clone())?;
         let value = serde_json::to_value(&request)?;
-        Ok((request, Some(value)))
+        Ok(((request, decided), Some(value)))
     })
     .await?;
-    let what = format!("{action:?} of revision {}", request.revision);
+    let what = what(request.action, &request.revision, &instead(&request));
     let Some(record) = until(cluster, name, timeout.0, |rollout| answer(rollout, &id)).await? else {
         out.print(&format!("{name}: {what} is written (request {id}), but {}\n", silence(*timeout)))?;
-        return Ok(Exit::TimedOut);
+        return Ok((Exit::TimedOut, decided));
     };
     if let Some(why) = record.outcome.strip_prefix("refused: ") {
         bail!("the controller refused the {what}: {why}");
     }
     out.print(&format!("{name}: {what} is {}\n", record.outcome))?;
-    Ok(Exit::Done)
+    Ok((Exit::Done, decided))
 }
 
 fn answer(rollout: &Rollout, id: &str) -> Option<RequestRecord> {
@@ -241,7 +270,7 @@ mod tests {
                 "healthy",
                 Abort,
                 None,
-                "no release of Rollout hello is under way, so there is nothing to Abort; revision 3f9c1ab27d serves all clients",
+                "no release of Rollout hello is under way, so there is nothing to Abort; revision 3f9c1ab27d serves all clients; to go back all the same: stepgate undo hello",
             ),
             ("healthy", Retry, None, "no revision of Rollout hello was rejected, so there is nothing to Retry"),
             ("holding", Promote, Some(OLD), "revision 0d3c79e08d of Rollout hello is under release, not 3f9c1ab27d; nothing was written"),

@@ -204,8 +204,7 @@ fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &S
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;
-    // Design §3: a rejected revision stays held until another one has been promoted.
-    draft.status.rejected.clear();
+    rollback::set_free(&mut draft.status, &release.revision);
     draft.enter(Phase::Healthy);
     draft.wake(view.now);
     draft.wait(Why::Serving { revision: release.revision.clone() })

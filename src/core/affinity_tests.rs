@@ -58,7 +58,7 @@ fn at_weight(replicas: i32, weight: u8, owners: SessionAffinity) -> Model {
 
 fn request(model: &mut Model, action: RequestAction) {
     let (revision, id) = (model.hello().revision.clone(), model.now.to_string());
-    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() }));
+    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() }));
 }
 
 fn affinity(model: &Model) -> SessionAffinity {
@@ -261,7 +261,9 @@ fn a_declared_pair_has_its_own_back_too() {
         model.run(|model| model.status().step.as_ref().is_some_and(|step| step.since.is_some_and(|since| since < model.now)));
         assert_eq!(affinity(&model), ClientIp(600));
         let (revision, id) = (model.wanted().revision.clone(), "end".to_owned());
-        model.edit_spec(|spec| spec.request = Some(Request { id, action: end, revision, reason: String::new(), by: String::new() }));
+        model.edit_spec(|spec| {
+            spec.request = Some(Request { id, action: end, revision, to: None, reason: String::new(), by: String::new() })
+        });
         model.run(|model| !model.status().history.is_empty());
         model.run(|model| affinity(model) == Off);
         assert!(model.status().release.is_none() && MANAGED.pin(&model.services[0].selector) == Pin::Open);

@@ -132,7 +132,7 @@ mod tests {
 
     fn ask(model: &mut Model, action: RequestAction) {
         let (revision, id) = (model.hello().revision.clone(), model.now.to_string());
-        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: "alice".into() }));
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: "alice".into() }));
     }
 
     fn in_an_hour(model: &mut Model) {
@@ -208,7 +208,7 @@ mod tests {
         model.run(|model| is_awaited(model) && model.status().release.as_ref().is_some_and(|release| release.revision != seen));
         let current = model.hello().revision.clone();
         let (id, action, by) = ("stale".into(), RequestAction::Approve, "alice".into());
-        let stale = Request { id, action, revision: seen.clone(), reason: String::new(), by };
+        let stale = Request { id, action, revision: seen.clone(), to: None, reason: String::new(), by };
         model.edit_spec(|spec| spec.request = Some(stale));
         in_an_hour(&mut model);
         let outcome = model.status().requests.last().map(|request| request.outcome.clone());

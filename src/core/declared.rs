@@ -180,7 +180,7 @@ pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;
-    draft.status.rejected.clear();
+    rollback::set_free(&mut draft.status, &release.revision);
     draft.enter(Phase::Healthy);
     draft.wake(view.now);
     draft.wait(Why::Serving { revision: release.revision.clone() })

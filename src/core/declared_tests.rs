@@ -4,6 +4,7 @@ mod back;
 mod idle;
 mod owner;
 mod refused;
+mod undo;
 
 use serde_json::{Value, json};
 
@@ -58,7 +59,7 @@ fn at_weight(replicas: &[i32], weight: u8) -> Model {
 
 fn request(model: &mut Model, action: RequestAction) {
     let (revision, id) = (model.wanted().revision.clone(), model.now.to_string());
-    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() }));
+    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() }));
 }
 
 fn outcome(model: &Model) -> Option<Outcome> {

@@ -32,6 +32,8 @@ enum Happening {
     Restart(usize),
     Pause(bool),
     Request(RequestAction),
+    /// Somebody goes back to the version of this number, from the one that is under release or live.
+    Undo(u8),
     DropMemory,
     /// The Service's owner gives it another session affinity, or Git the one that it has there.
     Affinity(SessionAffinity),
@@ -58,6 +60,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0usize..12).prop_map(Restart),
         1 => any::<bool>().prop_map(Pause),
         2 => prop_oneof![Just(RequestAction::Promote), Just(RequestAction::PromoteFull), Just(RequestAction::Abort), Just(RequestAction::Retry), Just(RequestAction::Approve)].prop_map(Request),
+        1 => (1u8..4).prop_map(Undo),
         1 => Just(DropMemory),
         1 => prop_oneof![Just(SessionAffinity::Off), Just(SessionAffinity::ClientIp(7)), Just(SessionAffinity::ClientIp(10_800))].prop_map(Affinity),
     ]
@@ -133,7 +136,18 @@ fn happen(model: &mut Model, happening: &Happening) {
         Pause(paused) => model.edit_spec(|spec| spec.paused = *paused),
         Request(action) => {
             let (revision, id, action) = (model.wanted().revision.clone(), format!("{}", model.now), *action);
-            model.edit_spec(|spec| spec.request = Some(self::Request { id, action, revision, reason: String::new(), by: String::new() }));
+            model.edit_spec(|spec| {
+                spec.request = Some(self::Request { id, action, revision, to: None, reason: String::new(), by: String::new() })
+            });
+        }
+        Undo(number) => {
+            let status = model.status();
+            let released = status.release.as_ref().map(|release| &release.revision);
+            let revision = released.or(status.stable.as_ref().map(|stable| &stable.revision)).cloned().unwrap_or_default();
+            let (to, id, action) = (Some(model.revision_of(*number)), format!("{}", model.now), RequestAction::Undo);
+            model.edit_spec(|spec| {
+                spec.request = Some(self::Request { id, action, revision, to, reason: String::new(), by: String::new() })
+            });
         }
         DropMemory => model.memory = None,
         Affinity(affinity) => model.set_affinity(*affinity),
@@ -164,7 +178,7 @@ fn come_to_rest(model: &mut Model) {
             let revision = model.wanted().revision.clone();
             let id = format!("{}", model.now);
             model.edit_spec(|spec| {
-                spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() });
+                spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() });
             });
         }
         let rest = matches!(model.phase(), Phase::Healthy | Phase::RolledBack) && model.status().release.is_none();

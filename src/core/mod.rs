@@ -31,6 +31,7 @@ pub mod service_split;
 pub mod snapshot;
 pub mod steps;
 pub mod traffic;
+pub mod undo;
 pub mod validate;
 pub mod view;
 pub mod why;

@@ -210,6 +210,14 @@ impl Model {
         });
     }
 
+    /// The revision of the version of this number: of `hello:v1`, or of the first of the versions.
+    pub fn revision_of(&self, number: u8) -> String {
+        if self.is_declared() {
+            return self.version(VERSIONS[usize::from(number - 1) % VERSIONS.len()]).revision.clone();
+        }
+        revision(&template(&format!("hello:v{number}")))
+    }
+
     pub fn scale(&mut self, replicas: i32) {
         self.edit("hello", |hello| hello.replicas = replicas);
     }

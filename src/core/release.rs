@@ -103,13 +103,8 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
         return rollback(failure.reason, failure.message, failure.gate);
     }
     if command == Some(Command::Abort) {
-        let request = view.snapshot.rollout.spec.request.as_ref();
-        let reason = request.map(|request| request.reason.as_str()).filter(|reason| !reason.is_empty());
-        return rollback(
-            RollbackReason::Aborted,
-            reason.map_or_else(|| "aborted by request".to_owned(), |reason| format!("aborted by request: {reason}")),
-            String::new(),
-        );
+        let message = view.snapshot.rollout.spec.request.as_ref().map(request::reason).unwrap_or_default();
+        return rollback(RollbackReason::Aborted, message, String::new());
     }
     let Some(template) = view.wanted() else {
         return rollback(RollbackReason::DependencyLost, "the Deployment that workload.live names is gone".into(), String::new());

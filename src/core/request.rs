@@ -2,7 +2,7 @@
 
 use crate::api::{
     rollout::{Request, RequestAction},
-    status::{Asked, Phase, Release, RequestRecord, StepStatus},
+    status::{Asked, Phase, Release, RequestRecord, RolloutStatus, StepStatus},
 };
 
 use super::{
@@ -11,8 +11,10 @@ use super::{
     draft::{Draft, step},
     gate,
     pair::Pair,
+    refusal::Refusal,
     release,
     snapshot::Snapshot,
+    undo,
     view::View,
 };
 
@@ -29,26 +31,31 @@ pub enum Command {
     Abort,
     Retry,
     Approve,
+    /// Abandon the live revision: it is held from now on. (While a release is under way an `Undo` is an [`Self::Abort`].)
+    Undo,
 }
 
 /// Takes the request of the Rollout, if it is a new one: records what becomes of it and says what is to be done. Whoever asks is to be on
-/// record with it, so it waits until it is known whether the name can be trusted; an abort waits for nothing.
+/// record with it, so it waits until it is known whether the name can be trusted; what takes clients back waits for nothing.
 pub fn take(view: &View<'_>, draft: &mut Draft) -> Option<Command> {
     let request = view.snapshot.rollout.spec.request.as_ref()?;
     let (known, verified) = (draft.status.requests.iter().any(|known| known.id == request.id), view.snapshot.stamped);
-    if known || (verified.is_none() && request.action != RequestAction::Abort) {
+    if known || (verified.is_none() && !matches!(request.action, RequestAction::Abort | RequestAction::Undo)) {
         return None;
     }
-    let judged = judge(view, request);
+    let judged = judge(view, request, draft.refusal.as_ref());
     let outcome = match &judged {
         Ok((_, done)) => format!("done: {done}"),
         Err(refused) => format!("refused: {refused}"),
     };
-    if let Ok((Command::Approve, _)) = judged {
-        approval::give(view, draft, request);
+    match judged {
+        Ok((Command::Approve, _)) => approval::give(view, draft, request),
+        Ok((Command::Undo, _)) => undo::abandon(view, draft, request),
+        _ => {}
     }
-    let Request { id, action, revision, by, reason: _ } = request.clone();
-    let record = RequestRecord { id, action, revision, by, verified, at: Some(view.now), outcome };
+    let to = undo::instead(request);
+    let Request { id, action, revision, to: _, by, reason: _ } = request.clone();
+    let record = RequestRecord { id, action, revision, to, by, verified, at: Some(view.now), outcome };
     if verified.is_some() {
         tell(draft, &record);
     }
@@ -78,9 +85,21 @@ pub fn verify(snapshot: &Snapshot, draft: &mut Draft) {
 }
 
 fn tell(draft: &mut Draft, record: &RequestRecord) {
-    let RequestRecord { id: _, action, revision, by, verified, at: _, outcome } = record;
+    let RequestRecord { id: _, action, revision, to, by, verified, at: _, outcome } = record;
     let reason = if is_done(record) { Reason::RequestDone } else { Reason::RequestRefused };
-    draft.notice(reason, format!("{action:?} of revision {revision} by {}: {outcome}", who(by, *verified)));
+    draft.notice(reason, format!("{} by {}: {outcome}", what(*action, revision, to), who(by, *verified)));
+}
+
+/// What is asked for, for people.
+pub fn what(action: RequestAction, revision: &str, to: &str) -> String {
+    let to = if to.is_empty() { String::new() } else { format!(" to revision {to}") };
+    format!("{action:?} of revision {revision}{to}")
+}
+
+/// Why a revision is taken back that somebody has asked to take back.
+pub fn reason(request: &Request) -> String {
+    let by = if request.action == RequestAction::Undo { "undone by request" } else { "aborted by request" };
+    if request.reason.is_empty() { by.to_owned() } else { format!("{by}: {}", request.reason) }
 }
 
 fn is_done(record: &RequestRecord) -> bool {
@@ -96,19 +115,30 @@ pub fn who(by: &str, verified: Option<bool>) -> String {
     }
 }
 
-/// What people have asked for in this release, and had.
-pub fn asked(requests: &[RequestRecord], release: &Release) -> Vec<Asked> {
-    let of_release = |record: &&RequestRecord| record.revision == release.revision && record.at.is_some_and(|at| at >= release.started_at);
-    let done = requests.iter().filter(of_release).filter(|record| is_done(record));
+/// What people have asked for in this release, and had; first the `Undo` that it came of, where it did.
+pub fn asked(status: &RolloutStatus, release: &Release) -> Vec<Asked> {
+    let abandoned = status.rejected.iter().find(|rejected| {
+        rejected.instead == release.revision && status.stable.as_ref().is_some_and(|stable| stable.revision == rejected.revision)
+    });
+    let of_release = |record: &&RequestRecord| {
+        let in_it = record.revision == release.revision && record.at.is_some_and(|at| at >= release.started_at);
+        in_it || abandoned.is_some_and(|old| record.revision == old.revision && record.to == old.instead && record.at == Some(old.at))
+    };
+    let done = status.requests.iter().filter(of_release).filter(|record| is_done(record));
     done.map(|RequestRecord { action, by, verified, .. }| Asked { action: *action, by: by.clone(), verified: *verified }).collect()
 }
 
-fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), String> {
+fn judge(view: &View<'_>, request: &Request, refusal: Option<&Refusal>) -> Result<(Command, &'static str), String> {
     let status = &view.snapshot.status;
     let under_release = status.release.as_ref();
     let phase = status.phase.unwrap_or(Phase::Pending);
     if request.action == RequestAction::Retry {
         return judge_retry(view, request);
+    }
+    // Also where the template that it is for was seen first, so that its release has begun.
+    let of_rest = |release: &Release| request.to.as_ref() == Some(&release.revision) && release.rollback.is_none();
+    if request.action == RequestAction::Undo && under_release.is_none_or(of_rest) {
+        return undo::judge(view, request, refusal).map(|done| (Command::Undo, done));
     }
     let Some(under_release) = under_release else {
         return Err(format!("no release is under way (phase {phase:?})"));
@@ -117,13 +147,19 @@ fn judge(view: &View<'_>, request: &Request) -> Result<(Command, &'static str), 
         return Err(format!("revision {} is under release, not {}", under_release.revision, request.revision));
     }
     match (request.action, phase) {
-        (RequestAction::Abort, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => Err(match view.pair {
-            Pair::Managed { .. } => "the Deployment has the new version already; go back with a new template (kubectl rollout undo)",
-            Pair::Declared(_) => "the new version is the live one already; go back by setting workload.live to the old one",
+        (RequestAction::Abort | RequestAction::Undo, _) if adoption::is_past_return(view) || release::is_rolling(view, phase) => {
+            Err(match view.pair {
+                Pair::Managed { .. } => {
+                    "the Deployment has the new version already; once the release is over (seconds), go back with `stepgate undo`"
+                }
+                Pair::Declared(_) => {
+                    "the new version is the live one already; once the release is over, go back with `stepgate undo`, or set workload.live to the old one"
+                }
+            }
+            .into())
         }
-        .into()),
-        (RequestAction::Abort, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
-        (RequestAction::Abort, _) => Ok((Command::Abort, "the release is taken back")),
+        (RequestAction::Abort | RequestAction::Undo, Phase::RollingBack) => Ok((Command::Abort, "the release is being taken back")),
+        (RequestAction::Abort | RequestAction::Undo, _) => Ok((Command::Abort, "the release is taken back")),
         (_, Phase::RollingBack) => Err("the release is being taken back; a Retry request releases the revision again afterwards".into()),
         (_, Phase::Promoting) => Err("the release is being made permanent already".into()),
         (RequestAction::Approve, _) => approval::judge(view, under_release).map(|done| (Command::Approve, done)),
@@ -180,7 +216,7 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, command: Command) {
                 draft.status.step = Some(step(&release.policy.steps, last));
             }
         }
-        Command::Abort | Command::Retry | Command::Approve => {}
+        Command::Abort | Command::Retry | Command::Approve | Command::Undo => {}
     }
 }
 
@@ -220,7 +256,7 @@ mod tests {
     fn send(model: &mut Model, id: &str, action: RequestAction, revision: Option<&str>) -> String {
         let revision = revision.map_or_else(|| model.hello().revision.clone(), str::to_owned);
         let reason = "because it must \u{2013} schöne Grüße \u{1f680}".into();
-        model.edit_spec(|spec| spec.request = Some(Request { id: id.into(), action, revision, reason, by: String::new() }));
+        model.edit_spec(|spec| spec.request = Some(Request { id: id.into(), action, revision, to: None, reason, by: String::new() }));
         model.control(Crash::Never);
         model.status().requests.last().map(|request| request.outcome.clone()).unwrap_or_default()
     }
@@ -294,7 +330,7 @@ mod tests {
         model.stamped = Some(false);
         let revision = model.hello().revision.clone();
         let (id, action, by) = ("one".into(), RequestAction::Promote, "alice".into());
-        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by }));
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by }));
         model.control(Crash::Never);
         assert_eq!(model.status().requests.last().and_then(|record| record.verified), Some(false));
         assert!(model.notices.iter().any(|notice| notice.contains(" by alice (unverified): done: ")), "{:?}", model.notices);
@@ -317,7 +353,7 @@ mod tests {
         let mut model = model(Phase::Progressing);
         model.stamped = None;
         let (id, action, revision) = ("one".into(), RequestAction::Abort, model.hello().revision.clone());
-        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: "alice".into() }));
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: "alice".into() }));
         let actions = decide(&model.snapshot(), model.now).actions;
         assert!(actions.first().is_some_and(Action::is_pin), "{actions:?}");
         assert!(matches!(actions.last(), Some(Action::ProbeStamp { .. })), "{actions:?}");

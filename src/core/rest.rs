@@ -2,7 +2,7 @@
 
 use crate::api::{
     PolicySpec,
-    status::{HistoryEntry, Outcome, Phase, Release},
+    status::{HistoryEntry, Outcome, Phase, Release, Version},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     rollback,
     snapshot::{DeploymentFacts, ReplicaSetFacts},
     traffic::{open_all, open_at_once, see_off},
-    validate,
+    undo, validate,
     view::{Side, View},
     why::Why,
 };
@@ -58,8 +58,8 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
         return draft.wait(Why::Refused(refusal));
     }
     if let Some(set) = complete_version(view) {
-        if unguarded.is_some() {
-            note_unguarded(view, draft, set);
+        if let Some(before) = &unguarded {
+            note_unguarded(view, draft, set, before);
         }
         draft.status.stable = Some(view.side(set).version());
         draft.notice(Reason::Accepted, format!("revision {} of Deployment {} is the live version", set.revision, hello.name));
@@ -94,7 +94,7 @@ fn complete_version<'a>(view: &View<'a>) -> Option<&'a ReplicaSetFacts> {
 }
 
 /// A native roll-out finished while nobody watched: history says so.
-fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts) {
+fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts, before: &Version) {
     draft
         .notice(Reason::Unguarded, format!("Deployment {} rolled out revision {} by itself, without gates", view.hello.name, set.revision));
     let history = &mut draft.status.history;
@@ -106,6 +106,7 @@ fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts) {
         ended_at: view.now,
         max_weight: 100,
         reason: "a native roll-out finished without Stepgate".into(),
+        replaced: before.revision.clone(),
         asked: Vec::new(),
     });
     let surplus = history.len().saturating_sub(rollback::REMEMBERED);
@@ -216,11 +217,12 @@ fn is_native_rollout_ahead(view: &View<'_>, live: &Side<'_>) -> bool {
 /// Records that a release of this Deployment's template begins. Nothing is done before that record is written, except to pause a managed
 /// Deployment that is not: every moment counts there, and the release follows from the template alone.
 pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &DeploymentFacts) {
+    let is_fast = undo::is_fast(policy, &draft.status, &wanted.revision);
     draft.status.release = Some(Release {
         revision: wanted.revision.clone(),
         started_at: view.now,
         size: view.hello.replicas,
-        policy: policy.clone(),
+        policy: if is_fast { undo::without_holds(policy) } else { policy.clone() },
         traffic_since: None,
         max_weight: 0,
         approvals: Vec::new(),
@@ -230,12 +232,13 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
     draft.status.canary = Some(pending_version(wanted));
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);
-    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({})", wanted.revision, images(wanted).join(", ")));
+    let how = if is_fast { ", which was live before, without holds (undo: Fast)" } else { "" };
+    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({}){how}", wanted.revision, images(wanted).join(", ")));
 }
 
 /// What is known of a version that has no pods yet.
-fn pending_version(hello: &DeploymentFacts) -> crate::api::status::Version {
-    crate::api::status::Version { revision: hello.revision.clone(), images: images(hello), ..Default::default() }
+fn pending_version(hello: &DeploymentFacts) -> Version {
+    Version { revision: hello.revision.clone(), images: images(hello), ..Default::default() }
 }
 
 fn images(hello: &DeploymentFacts) -> Vec<String> {

@@ -3,7 +3,7 @@
 use crate::api::{
     POD_TEMPLATE_HASH, Span,
     policy::OnFailure,
-    status::{HistoryEntry, Outcome, Phase, Rejected, Release, Rollback, RollbackReason, Traffic},
+    status::{HistoryEntry, Outcome, Phase, Rejected, Release, Rollback, RollbackReason, RolloutStatus, Traffic},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     service_split::Pin,
     snapshot::ServiceFacts,
     traffic::{move_services, open_all, settle},
+    undo,
     view::{Side, View},
     why::Why,
 };
@@ -53,22 +54,34 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress
         reason: Reason::RollbackStarted,
         note: format!("taking revision {} back: {}", release.revision, rollback.message),
     });
-    if rollback.reason.rejects() {
-        let rejected = &mut draft.status.rejected;
-        rejected.retain(|old| old.revision != release.revision);
-        rejected.push(Rejected {
-            revision: release.revision.clone(),
-            reason: rollback.message.clone(),
-            gate: rollback.gate.clone(),
-            at: rollback.at,
-        });
-        let surplus = rejected.len().saturating_sub(REMEMBERED);
-        rejected.drain(..surplus);
-    }
+    let request = view.snapshot.rollout.spec.request.as_ref();
+    let rejected = rollback.reason.rejects().then(|| Rejected {
+        revision: release.revision.clone(),
+        reason: rollback.message.clone(),
+        gate: rollback.gate.clone(),
+        instead: request.filter(|_| rollback.reason == RollbackReason::Aborted).map(undo::instead).unwrap_or_default(),
+        at: rollback.at,
+    });
     release.rollback = Some(rollback);
     let release = release.clone();
+    rejected.into_iter().for_each(|rejected| reject(&mut draft.status, rejected));
     draft.enter(Phase::RollingBack);
     proceed(view, draft, &release, None)
+}
+
+/// Holds a revision from now on.
+pub fn reject(status: &mut RolloutStatus, rejected: Rejected) {
+    let all = &mut status.rejected;
+    all.retain(|old| old.revision != rejected.revision);
+    all.push(rejected);
+    let surplus = all.len().saturating_sub(REMEMBERED);
+    all.drain(..surplus);
+}
+
+/// Design §3: a rejected revision stays held until another one has been promoted. One that was abandoned for this very
+/// revision is held on: nothing but what it was abandoned for has happened.
+pub fn set_free(status: &mut RolloutStatus, promoted: &str) {
+    status.rejected.retain(|rejected| rejected.instead == promoted);
 }
 
 /// Takes a release back, as far as it can go now.
@@ -265,6 +278,7 @@ fn leaving(view: &View<'_>, reason: String) -> Why {
 /// Writes the end of a release into the history and clears what belonged to it.
 pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &str, view: &View<'_>) {
     let status = &mut draft.status;
+    let live = status.stable.as_ref().map(|stable| stable.revision.clone());
     status.history.push(HistoryEntry {
         revision: release.revision.clone(),
         images: status.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
@@ -273,7 +287,8 @@ pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &s
         ended_at: view.now,
         max_weight: status.release.as_ref().map_or(release.max_weight, |release| release.max_weight),
         reason: reason.to_owned(),
-        asked: request::asked(&status.requests, release),
+        replaced: live.filter(|_| outcome == Outcome::Promoted).unwrap_or_default(),
+        asked: request::asked(status, release),
     });
     let surplus = status.history.len().saturating_sub(REMEMBERED);
     status.history.drain(..surplus);

@@ -45,7 +45,7 @@ fn at_weight(replicas: i32, weight: u8) -> Model {
 fn request(model: &mut Model, action: RequestAction) {
     let revision = model.hello().revision.clone();
     let id = model.now.to_string();
-    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() }));
+    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() }));
 }
 
 fn live_hash(model: &Model) -> String {
@@ -265,6 +265,7 @@ fn a_request_is_carried_out_once_and_only_for_its_revision() {
             id: "stale".into(),
             action: RequestAction::Abort,
             revision: "0123456789".into(),
+            to: None,
             reason: String::new(),
             by: String::new(),
         });

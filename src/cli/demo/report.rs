@@ -319,7 +319,17 @@ mod tests {
     fn history(outcome: Outcome, reason: &str) -> HistoryEntry {
         let at = "2026-11-21T14:19:09Z".parse().unwrap();
         let (revision, reason) = ("0d3c79e08d".to_owned(), reason.to_owned());
-        HistoryEntry { revision, images: vec![], outcome, started_at: at, ended_at: at, max_weight: 50, reason, asked: vec![] }
+        HistoryEntry {
+            revision,
+            images: vec![],
+            outcome,
+            started_at: at,
+            ended_at: at,
+            max_weight: 50,
+            reason,
+            replaced: String::new(),
+            asked: vec![],
+        }
     }
 
     fn weights(weights: &[(u8, u64)]) -> Vec<(u8, Duration)> {

@@ -4,7 +4,11 @@ use serde_json::json;
 
 use super::{Crash, Model, UNSEEN};
 use crate::{
-    api::{HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN, policy::When, status::HeldAffinity},
+    api::{
+        HANDOVER, ROLLOUT_UID, ROTATION, ROTATION_IN,
+        policy::When,
+        status::{HeldAffinity, RolloutStatus},
+    },
     core::{
         action::{Action, Rotation},
         approval::missing,
@@ -29,6 +33,7 @@ impl Model {
             self.check(action);
             self.apply(action);
         }
+        self.check_held(&decision.status);
         let written = difference(Some(&self.recorded), &decision.status) != Difference::Nothing;
         if crash == Crash::After(decision.actions.len()) {
             self.memory = None;
@@ -53,6 +58,13 @@ impl Model {
             self.owners_affinity,
             self.trace.join("\n")
         );
+    }
+
+    /// Design §3: what is held stays held; no release of it begins.
+    fn check_held(&self, decided: &RolloutStatus) {
+        let Some(begun) = decided.release.as_ref().filter(|_| self.status().release.is_none()) else { return };
+        let held = decided.rejected.iter().find(|rejected| rejected.revision == begun.revision);
+        assert!(held.is_none(), "a release begins of what is held: {held:?}\n{}", self.trace.join("\n"));
     }
 
     /// Design §8.2 and §8.3, asserted on every write.

@@ -1,0 +1,413 @@
+//! Going back to a revision that was live before. While a release is under way that is to take it back; afterwards it is a release of the
+//! older revision, whose template (or `workload.live`) whoever asks writes with their own rights: the controller never does.
+
+use crate::api::{
+    PolicySpec, Span,
+    policy::{Step, Undo},
+    rollout::{Request, RequestAction},
+    status::{HistoryEntry, Outcome, Rejected, RolloutStatus},
+};
+
+use super::{draft::Draft, refusal::Refusal, request::reason, rollback, view::View};
+
+/// What becomes of an `Undo` that is sent while no release is under way.
+///
+/// # Errors
+/// In words for who has sent it: another revision is live, or none could be released in its place.
+pub fn judge(view: &View<'_>, request: &Request, refusal: Option<&Refusal>) -> Result<&'static str, String> {
+    let Request { revision, to, .. } = request;
+    let (to, Some(live)) = (to.as_deref().unwrap_or_default(), live(view)) else {
+        return Err("no version is recorded as the live one yet; wait until the Rollout is Healthy".into());
+    };
+    let status = &view.snapshot.status;
+    let rejected = |revision: &str| status.rejected.iter().find(|rejected| rejected.revision == revision);
+    if live == to && rejected(revision).is_some() {
+        return Ok("the abandoned revision was taken back already, and stays held");
+    }
+    if live != revision {
+        return Err(format!("revision {live} is live, not {revision}; send it for {live} to abandon that one"));
+    }
+    if let Some(Rejected { reason, .. }) = rejected(to) {
+        return Err(format!(
+            "revision {to} is held itself ({reason}); write its template and send a Retry request to release it all the same"
+        ));
+    }
+    refusal.map_or(Ok("the abandoned revision is held from now on"), |refusal| Err(refusal.to_string()))
+}
+
+/// Puts on record that the live revision is abandoned, so that it does not come back when somebody writes it again.
+pub fn abandon(view: &View<'_>, draft: &mut Draft, request: &Request) {
+    // One that was taken back already is held for the reason that it was taken back for.
+    if live(view) == Some(&request.revision) {
+        let (revision, instead) = (request.revision.clone(), instead(request));
+        rollback::reject(&mut draft.status, Rejected { revision, reason: reason(request), gate: String::new(), instead, at: view.now });
+    }
+}
+
+fn live<'a>(view: &View<'a>) -> Option<&'a str> {
+    view.live().map(|live| live.replica_set.revision.as_str())
+}
+
+/// The revision that a request puts in the place of the one that it abandons; empty where it is no `Undo`.
+pub fn instead(request: &Request) -> String {
+    request.to.clone().filter(|_| request.action == RequestAction::Undo).unwrap_or_default()
+}
+
+/// Whether the policy lets a release of this revision go without holds.
+pub fn is_fast(policy: &PolicySpec, status: &RolloutStatus, revision: &str) -> bool {
+    policy.undo == Undo::Fast && was_live(&status.history, revision)
+}
+
+/// The same policy without holds. Weights are confirmed, settled and checked by all gates all the same.
+pub fn without_holds(policy: &PolicySpec) -> PolicySpec {
+    let steps = policy.steps.iter().map(|step| Step { hold: Span::default(), ..step.clone() }).collect();
+    PolicySpec { steps, ..policy.clone() }
+}
+
+/// Whether a revision has had all clients, by a release that went well or before one that did, and was neither taken back nor abandoned since.
+fn was_live(history: &[HistoryEntry], revision: &str) -> bool {
+    let verdict = |ended: &HistoryEntry| match ended.outcome {
+        Outcome::Promoted if ended.revision == revision => Some(true),
+        Outcome::Promoted if ended.replaced == revision => Some(!ended.asked.iter().any(|asked| asked.action == RequestAction::Undo)),
+        Outcome::RolledBack | Outcome::Unguarded if ended.revision == revision => Some(false),
+        _ => None,
+    };
+    history.iter().rev().find_map(verdict) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::status::{Asked, Phase},
+        core::{
+            action::Action,
+            decide::decide,
+            model::{Crash, Model, policy, template},
+            revision::revision,
+            snapshot::ServiceFacts,
+        },
+    };
+
+    /// Halves, held for an hour each; the previous version is kept warm for another one.
+    fn held(undo: &str) -> PolicySpec {
+        let steps = json!([{"weight": 50, "hold": "1h"}, {"weight": 100, "hold": "1h"}]);
+        policy(json!({"steps": steps, "settle": "0s", "keepPrevious": "1h", "undo": undo}))
+    }
+
+    /// These versions, released one after the other; the last one is live.
+    fn released(policy: PolicySpec, images: &[&str]) -> Model {
+        let mut model = Model::new(2, policy);
+        model.run_to(Phase::Healthy);
+        for image in images {
+            model.set_image(image);
+            model.run_fast(|model| model.phase() == Phase::Healthy && model.hello().revision == live_of(model));
+        }
+        model
+    }
+
+    fn live_of(model: &Model) -> String {
+        model.status().stable.as_ref().map(|stable| stable.revision.clone()).unwrap_or_default()
+    }
+
+    fn of(image: &str) -> String {
+        revision(&template(image))
+    }
+
+    /// What becomes of an `Undo` from one version to another one.
+    fn undo(model: &mut Model, from: &str, to: &str) -> String {
+        let (id, action, revision) = (model.now.to_string(), RequestAction::Undo, of(from));
+        let request = Request { id, action, revision, to: Some(of(to)), reason: "checkout is slow".into(), by: "alice".into() };
+        model.edit_spec(|spec| spec.request = Some(request));
+        model.control(Crash::Never);
+        let names = ["hello:v1", "hello:v2", "hello:v3"].map(|image| (of(image), image));
+        let outcome = model.status().requests.last().map(|request| request.outcome.clone()).unwrap_or_default();
+        names.iter().fold(outcome, |outcome, (revision, image)| outcome.replace(revision, image))
+    }
+
+    fn in_phase(images: &[&str], phase: Phase) -> Model {
+        let mut model = released(held("FullPolicy"), images);
+        model.set_image("hello:v3");
+        model.run_fast(|model| model.phase() == phase);
+        model
+    }
+
+    fn held_revisions(model: &Model) -> Vec<&str> {
+        model.status().rejected.iter().map(|rejected| rejected.revision.as_str()).collect()
+    }
+
+    #[test]
+    fn an_undo_is_answered_with_what_was_found() {
+        let at_rest = || released(held("FullPolicy"), &["hello:v2"]);
+        let held_one = || {
+            let mut model = in_phase(&["hello:v2"], Phase::Baking);
+            undo(&mut model, "hello:v3", "hello:v2");
+            model.run_to(Phase::RolledBack);
+            model
+        };
+        let unlisted = || {
+            let mut model = at_rest();
+            let other = ServiceFacts { name: "metrics".into(), ..model.services[0].clone() };
+            model.services.push(other);
+            model
+        };
+        for (place, mut model, from, to, outcome) in [
+            ("at rest", at_rest(), "hello:v2", "hello:v1", "done: the abandoned revision is held from now on"),
+            (
+                "at rest",
+                at_rest(),
+                "hello:v1",
+                "hello:v2",
+                "refused: revision hello:v2 is live, not hello:v1; send it for hello:v2 to abandon that one",
+            ),
+            ("preparing", in_phase(&["hello:v2"], Phase::Preparing), "hello:v3", "hello:v2", "done: the release is taken back"),
+            ("progressing", in_phase(&["hello:v2"], Phase::Progressing), "hello:v3", "hello:v2", "done: the release is taken back"),
+            ("baking", in_phase(&["hello:v2"], Phase::Baking), "hello:v3", "hello:v2", "done: the release is taken back"),
+            ("baking, to an older one", in_phase(&["hello:v2"], Phase::Baking), "hello:v3", "hello:v1", "done: the release is taken back"),
+            (
+                "baking, a stale one",
+                in_phase(&["hello:v2"], Phase::Baking),
+                "hello:v2",
+                "hello:v1",
+                "refused: revision hello:v3 is under release, not hello:v2",
+            ),
+            (
+                "begun already",
+                in_phase(&["hello:v2"], Phase::Preparing),
+                "hello:v2",
+                "hello:v3",
+                "done: the abandoned revision is held from now on",
+            ),
+            ("rolled back", held_one(), "hello:v3", "hello:v2", "done: the abandoned revision was taken back already, and stays held"),
+            ("rolled back, to an older one", held_one(), "hello:v2", "hello:v1", "done: the abandoned revision is held from now on"),
+            (
+                "rolled back, to the held one",
+                held_one(),
+                "hello:v2",
+                "hello:v3",
+                "refused: revision hello:v3 is held itself (undone by request: checkout is slow); write its template and send a Retry request to release it all the same",
+            ),
+            (
+                "refused",
+                unlisted(),
+                "hello:v2",
+                "hello:v1",
+                "refused: the pods of Deployment hello are also behind Service metrics, whose clients would see both versions unasked; add to services, or to unmanagedServices where that is meant",
+            ),
+        ] {
+            assert_eq!(undo(&mut model, from, to), outcome, "{place}");
+        }
+        let mut model = Model::new(2, held("FullPolicy"));
+        model.deployments[0].status.available = 0;
+        model.pods.iter_mut().for_each(|pod| pod.ready = false);
+        model.control(Crash::Never);
+        assert_eq!(
+            undo(&mut model, "hello:v1", "hello:v2"),
+            "refused: no version is recorded as the live one yet; wait until the Rollout is Healthy"
+        );
+    }
+
+    #[test]
+    fn in_the_bake_it_is_one_write_in_the_same_decision_and_the_abandoned_revision_is_held() {
+        let mut model = in_phase(&[], Phase::Baking);
+        model.stamped = None;
+        let (id, action, revision) = ("one".into(), RequestAction::Undo, of("hello:v3"));
+        let request = Request { id, action, revision, to: Some(of("hello:v1")), reason: String::new(), by: "alice".into() };
+        model.edit_spec(|spec| spec.request = Some(request));
+        let actions = decide(&model.snapshot(), model.now).actions;
+        assert!(actions.first().is_some_and(Action::is_pin), "it waits for nothing, whoever asks: {actions:?}");
+        assert_eq!(actions.iter().filter(|action| action.is_pin()).count(), 1, "{actions:?}");
+        model.run_to(Phase::RolledBack);
+        assert_eq!((live_of(&model), held_revisions(&model)), (of("hello:v1"), vec![of("hello:v3").as_str()]));
+        assert!(model.status().why.contains("was taken back (undone by request)"), "{}", model.status().why);
+    }
+
+    #[test]
+    fn after_the_bake_the_older_template_is_a_release_and_the_abandoned_one_does_not_come_back() {
+        let mut model = released(held("FullPolicy"), &["hello:v2"]);
+        undo(&mut model, "hello:v2", "hello:v1");
+        assert_eq!(
+            (model.phase(), held_revisions(&model)),
+            (Phase::Healthy, vec![of("hello:v2").as_str()]),
+            "clients stay until there is a template"
+        );
+        model.set_image("hello:v1");
+        model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of("hello:v1"));
+        let ended = model.status().history.last().cloned().expect("a release");
+        let alice = Asked { action: RequestAction::Undo, by: "alice".into(), verified: Some(true) };
+        assert_eq!((ended.outcome, ended.replaced, ended.asked), (Outcome::Promoted, of("hello:v2"), vec![alice]));
+        model.settle();
+        model.assert_clean();
+        // Git still says v2.
+        model.set_image("hello:v2");
+        model.run_to(Phase::RolledBack);
+        assert_eq!((live_of(&model), model.status().history.len()), (of("hello:v1"), 2), "no release of it has begun");
+        // A third one that is promoted sets it free.
+        for image in ["hello:v3", "hello:v2"] {
+            model.set_image(image);
+            model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of(image));
+        }
+        assert!(model.status().rejected.is_empty(), "{:?}", model.status().rejected);
+    }
+
+    #[test]
+    fn an_undo_that_fails_is_taken_back_to_what_it_abandoned() {
+        let mut model = released(held("FullPolicy"), &["hello:v2"]);
+        undo(&mut model, "hello:v2", "hello:v1");
+        model.set_image("hello:v1");
+        model.run_fast(|model| model.phase() == Phase::Progressing);
+        let canary: Vec<String> = model.pods_of("hello:v1").iter().map(|pod| pod.uid.clone()).collect();
+        model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        model.run_to(Phase::RolledBack);
+        assert_eq!(live_of(&model), of("hello:v2"));
+        let held: Vec<(String, String)> = model.status().rejected.iter().map(|old| (old.revision.clone(), old.instead.clone())).collect();
+        assert_eq!(held, [(of("hello:v2"), of("hello:v1")), (of("hello:v1"), String::new())], "the request before was for the other one");
+        // Git goes back to what serves: nothing is released for that.
+        model.set_image("hello:v2");
+        model.run_to(Phase::Healthy);
+    }
+
+    #[test]
+    fn a_policy_decides_whether_a_version_that_was_live_is_held_again() {
+        for (undo, image, minutes) in [("FullPolicy", "hello:v1", 180), ("Fast", "hello:v1", 60), ("Fast", "hello:v3", 180)] {
+            let mut model = released(held(undo), &["hello:v2"]);
+            let began = model.now;
+            model.set_image(image);
+            model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of(image));
+            let took = model.now.duration_since(began).as_secs() / 60;
+            assert_eq!(took, minutes, "{undo} {image}: what is kept warm afterwards is kept all the same");
+            let told = model.notices.iter().any(|notice| notice.ends_with("without holds (undo: Fast)"));
+            assert_eq!(told, minutes == 60, "{undo} {image}: {:?}", model.notices);
+        }
+    }
+
+    #[test]
+    fn without_holds_every_weight_is_confirmed_and_every_gate_asked() {
+        let mut policy = held("Fast");
+        policy.gates = serde_json::from_value(json!([{"name": "sign-off", "approval": {"weight": 50}}])).expect("a gate");
+        let mut model = Model::new(2, policy);
+        model.run_to(Phase::Healthy);
+        let approve = |model: &mut Model| {
+            model.run_fast(|model| model.status().why.contains("send an Approve request"));
+            let (id, action, revision) = (model.now.to_string(), RequestAction::Approve, model.hello().revision.clone());
+            model.edit_spec(|spec| {
+                spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() })
+            });
+            model.run_fast(|model| model.phase() == Phase::Healthy && model.hello().revision == live_of(model));
+        };
+        model.set_image("hello:v2");
+        approve(&mut model);
+        model.notices.clear();
+        model.set_image("hello:v1");
+        approve(&mut model);
+        let confirmed: Vec<&String> = model.notices.iter().filter(|notice| notice.starts_with("WeightConfirmed")).collect();
+        assert_eq!(confirmed.len(), 2, "{confirmed:?}");
+    }
+
+    #[test]
+    fn a_revision_that_was_abandoned_and_is_retried_is_held_at_every_step() {
+        let mut model = released(held("Fast"), &["hello:v2"]);
+        undo(&mut model, "hello:v2", "hello:v1");
+        model.set_image("hello:v1");
+        model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of("hello:v1"));
+        model.set_image("hello:v2");
+        model.run_to(Phase::RolledBack);
+        let (id, action, revision) = (model.now.to_string(), RequestAction::Retry, of("hello:v2"));
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() }));
+        model.run_fast(|model| model.phase() == Phase::Progressing);
+        let release = model.status().release.clone().expect("a release");
+        assert_eq!(release.policy, *model.policy);
+    }
+
+    #[test]
+    fn a_controller_that_dies_at_an_undo_forgets_nothing() {
+        for writes in 0..4 {
+            for template_first in [true, false] {
+                let mut model = released(held("Fast"), &["hello:v2"]);
+                if template_first {
+                    model.set_image("hello:v1");
+                }
+                let (id, action, revision) = ("one".into(), RequestAction::Undo, of("hello:v2"));
+                let request = Request { id, action, revision, to: Some(of("hello:v1")), reason: String::new(), by: String::new() };
+                model.edit_spec(|spec| spec.request = Some(request));
+                model.control(Crash::After(writes));
+                model.set_image("hello:v1");
+                model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of("hello:v1"));
+                assert_eq!(held_revisions(&model), [of("hello:v2")], "{writes} {template_first}");
+                let asked = model.status().history.last().map(|ended| ended.asked.len());
+                assert_eq!(asked, Some(1), "{writes} {template_first}");
+            }
+        }
+    }
+
+    fn ended(outcome: Outcome, revision: u8, replaced: u8, undone: bool) -> HistoryEntry {
+        let asked = if undone { vec![Asked { action: RequestAction::Undo, by: String::new(), verified: None }] } else { Vec::new() };
+        let time = "2026-11-21T10:00:00Z".parse().expect("a time");
+        let (revision, replaced) = (revision.to_string(), replaced.to_string());
+        HistoryEntry {
+            revision,
+            images: vec![],
+            outcome,
+            started_at: time,
+            ended_at: time,
+            max_weight: 100,
+            reason: String::new(),
+            replaced,
+            asked,
+        }
+    }
+
+    #[test]
+    fn what_was_live_and_was_not_given_up_is_known_from_the_history() {
+        use Outcome::{Promoted, RolledBack, ScaledToZero, Superseded, Unguarded};
+        for (history, was) in [
+            (vec![], false),
+            (vec![ended(Promoted, 1, 0, false)], true),
+            (vec![ended(Promoted, 2, 1, false)], true),
+            (vec![ended(Promoted, 2, 1, true)], false),
+            (vec![ended(Promoted, 1, 0, false), ended(RolledBack, 1, 0, false)], false),
+            (vec![ended(Promoted, 1, 0, false), ended(Superseded, 1, 0, false)], true),
+            (vec![ended(RolledBack, 1, 0, false), ended(Promoted, 1, 0, false)], true),
+            (vec![ended(Unguarded, 1, 0, false)], false),
+            (vec![ended(ScaledToZero, 1, 0, false)], false),
+            (vec![ended(Unguarded, 2, 1, false)], false),
+        ] {
+            assert_eq!(was_live(&history, "1"), was, "{history:?}");
+        }
+    }
+
+    proptest! {
+        /// The same, told forwards: what each release makes of the revisions that there are.
+        #[test]
+        fn a_revision_is_known_by_the_last_thing_that_became_of_it(ends in prop::collection::vec((0u8..4, 0u8..4, any::<bool>()), 0..12)) {
+            let (mut live, mut good, mut history) = (0_u8, [false; 4], Vec::new());
+            for (revision, outcome, undone) in ends.into_iter().filter(|(revision, ..)| *revision < 4) {
+                let outcome = [Outcome::Promoted, Outcome::RolledBack, Outcome::Superseded, Outcome::Unguarded][usize::from(outcome)];
+                if revision == live {
+                    continue;
+                }
+                let replaced = live;
+                match outcome {
+                    Outcome::Promoted => {
+                        good[usize::from(live)] = !undone;
+                        good[usize::from(revision)] = true;
+                        live = revision;
+                    }
+                    Outcome::RolledBack => good[usize::from(revision)] = false,
+                    Outcome::Unguarded => {
+                        good[usize::from(revision)] = false;
+                        live = revision;
+                    }
+                    Outcome::Superseded | Outcome::ScaledToZero => {}
+                }
+                history.push(ended(outcome, revision, replaced, undone));
+            }
+            for revision in 0..4_u8 {
+                prop_assert_eq!(was_live(&history, &revision.to_string()), good[usize::from(revision)], "{} {:?}", revision, history);
+            }
+        }
+    }
+}
