@@ -35,6 +35,7 @@ pub mod stage;
 pub mod standing;
 pub mod status;
 pub mod text;
+pub mod undo;
 pub mod uninstall;
 pub mod wait;
 
@@ -70,6 +71,8 @@ enum Command {
     Approve(approve::ApproveArgs),
     /// Release a rejected revision again, from the first step
     Retry(retry::RetryArgs),
+    /// Go back to the version that was live before, or to an older one
+    Undo(undo::UndoArgs),
     /// Keep a release where it is; failures still take it back
     Pause(pause::PauseArgs),
     /// Let a paused release go on
@@ -167,6 +170,7 @@ impl Command {
             Self::Abort(args) => abort::run(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Approve(args) => approve::run(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Retry(args) => retry::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Undo(args) => Box::pin(undo::run(&args, &connect(&args.request.cluster).await?, out)).await,
             Self::Pause(args) => pause::run(&args, pause::Wanted::Paused, &connect(&args.cluster).await?, out).await,
             Self::Resume(args) => pause::run(&args, pause::Wanted::GoingOn, &connect(&args.cluster).await?, out).await,
             Self::History(args) => history::run(&args, &connect(&args.cluster).await?, out).await,

@@ -1,5 +1,7 @@
 //! The command that comes next, for each place where a Rollout can stand. Pure.
 
+use std::iter;
+
 use kube::ResourceExt;
 
 use crate::api::{Rollout, RolloutStatus, status::Phase};
@@ -7,6 +9,7 @@ use crate::api::{Rollout, RolloutStatus, status::Phase};
 use super::{
     caller::Caller,
     standing::{awaits_approval, holds, keeps_canary},
+    undo::goal::before,
 };
 
 /// Shows whether a controller runs, wherever it is installed.
@@ -47,7 +50,11 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
     match status.phase {
         None | Some(Phase::Pending) => vec![explain],
         Some(Phase::Healthy) if !holds(status, "Ready") => vec![explain],
-        Some(Phase::Healthy) => vec![release("release another version")],
+        Some(Phase::Healthy) => {
+            let live = status.stable.as_ref().map(|stable| stable.revision.as_str()).unwrap_or_default();
+            let undo = before(status, live).map(|_| own("undo NAME", "go back to the version that was live before"));
+            iter::once(release("release another version")).chain(undo).collect()
+        }
         Some(Phase::Progressing) if status.step.as_ref().is_some_and(|step| step.since.is_some() && step.waiting_since.is_none()) => {
             vec![own("promote NAME", "end this hold"), abort]
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `desk` | where the user sits: a cluster with `hello`, a controller, and a command line |
 //! | `steer` | promote, abort, approve, retry, pause, resume |
+//! | `undo` | undo |
 //! | `watch` | status, list, history, explain, wait |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
 
@@ -18,4 +19,5 @@
 mod binary;
 mod desk;
 mod steer;
+mod undo;
 mod watch;
