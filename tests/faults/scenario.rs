@@ -31,6 +31,8 @@ pub enum When {
     Asked(u8),
     /// At this weight, confirmed.
     Confirmed(u8),
+    /// At rest, after so many releases.
+    Ended(usize),
 }
 
 /// What people and the application do.
@@ -43,6 +45,10 @@ pub enum Act {
     /// All pods of this version answer `/healthz` so.
     Health(&'static str, &'static str),
     Abort,
+    /// `stepgate undo` of a release under way.
+    Undo,
+    /// `stepgate undo` at rest, from the one version to the other one.
+    UndoTo(&'static str),
     DeleteRollout,
 }
 
@@ -65,6 +71,11 @@ fn with_approvals(mut policy: Value) -> Value {
     policy
 }
 
+fn fast(mut policy: Value) -> Value {
+    policy["undo"] = json!("Fast");
+    policy
+}
+
 fn with_affinity(mut policy: Value) -> Value {
     policy["affinity"] = json!({"clientIP": {"timeout": "10m"}});
     policy
@@ -77,6 +88,7 @@ pub fn all() -> Vec<Scenario> {
     let release = (In(Phase::Healthy), Image("v2"));
     let promoted = (Some(Phase::Healthy), "v2", false, &["Promoted"][..]);
     let rolled_back = (Some(Phase::RolledBack), "v1", true, &["RolledBack"][..]);
+    let undone = (Some(Phase::Healthy), "v1", false, &["Promoted", "Promoted"][..]);
     let gone = |version, paused| (None, version, paused, &[][..]);
     let story = |name, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once(release).chain(acts.iter().copied()).collect();
@@ -108,6 +120,16 @@ pub fn all() -> Vec<Scenario> {
         story("healthz 500 at 50", with_health(held()), true, &[(Confirmed(50), Health("v2", "500"))], rolled_back),
         story("never healthy", with_health(held()), true, &[(In(Phase::Preparing), Health("v2", "500"))], rolled_back),
         Scenario { budget: None, ..story("abort", held(), true, &[(Confirmed(75), Abort)], rolled_back) },
+        story("undone while baking", held(), true, &[(In(Phase::Baking), Undo)], rolled_back),
+        story("undone after the bake", held(), true, &[(Ended(1), UndoTo("v1"))], undone),
+        story("undone after the bake, fast, unguarded", fast(held()), false, &[(Ended(1), UndoTo("v1"))], undone),
+        story(
+            "undone, and written again",
+            fast(brisk()),
+            true,
+            &[(Ended(1), UndoTo("v1")), (Ended(2), Image("v2"))],
+            (Some(Phase::RolledBack), "v1", true, &["Promoted", "Promoted"]),
+        ),
         story("deleted while preparing", held(), true, &[(In(Phase::Preparing), DeleteRollout)], gone("v1", true)),
         story("deleted at 50", held(), true, &[(Confirmed(50), DeleteRollout)], gone("v1", true)),
         story("deleted at 75, unguarded", held(), false, &[(Asked(75), DeleteRollout)], gone("v1", true)),

@@ -1,12 +1,16 @@
 //! What people do in a story, and when.
 
 use serde_json::{Value, json};
-use std::time::Duration;
-use stepgate::sim::{
-    World,
-    cluster::Id,
-    json as at,
-    server::{Reply, request::Request},
+use std::{sync::Arc, time::Duration};
+use stepgate::{
+    api::POD_TEMPLATE_HASH,
+    core::revision::revision,
+    sim::{
+        World,
+        cluster::Id,
+        json as at,
+        server::{Reply, request::Request},
+    },
 };
 use tokio::time::Instant;
 
@@ -64,6 +68,10 @@ impl Stage<'_> {
         match when {
             When::In(wanted) => phase == format!("{wanted:?}"),
             When::Asked(wanted) => weight >= i64::from(wanted),
+            When::Ended(releases) => {
+                let rests = matches!(phase, "Healthy" | "RolledBack") && rollout.pointer("/status/release").is_none();
+                rests && at::items(&rollout, "/status/history").len() >= releases
+            }
             When::Confirmed(wanted) => weight > i64::from(wanted) || (weight == i64::from(wanted) && confirmed),
         }
     }
@@ -86,6 +94,8 @@ impl Stage<'_> {
             }
             Act::Health(version, status) => self.settings.push((version, "health", status)),
             Act::Abort => self.request("Abort"),
+            Act::Undo => return self.undo(),
+            Act::UndoTo(version) => return self.undo_to(version),
             Act::DeleteRollout => self.delete_rollout(),
         }
         true
@@ -117,6 +127,40 @@ impl Stage<'_> {
         };
         let id = self.sim.now().to_string();
         self.edit_rollout(&json!({"spec": {"request": {"id": id, "action": action, "revision": revision}}}));
+    }
+
+    /// Takes the release under way back; false where there is none.
+    fn undo(&mut self) -> bool {
+        let Some(rollout) = self.rollout() else { return false };
+        let (revision, live) = (at::text(&rollout, "/status/release/revision"), at::text(&rollout, "/status/stable/revision"));
+        let is_under_way = !revision.is_empty();
+        if is_under_way {
+            self.request_undo(revision, live);
+        }
+        is_under_way
+    }
+
+    /// Asks for it and writes the template of a version that the Deployment has had; false where it has none.
+    fn undo_to(&mut self, version: &str) -> bool {
+        let (Some(rollout), Some(hello)) = (self.rollout(), self.law.get("deployments.apps", "hello").cloned()) else { return false };
+        let is_of = |set: &&Arc<Value>| {
+            at::controller_uid(set) == at::uid(&hello) && at::text(set, "/spec/template/spec/containers/0/env/0/value") == version
+        };
+        let Some(set) = self.law.all("replicasets.apps").find(is_of).cloned() else { return false };
+        let mut template = set["spec"]["template"].clone();
+        at::fields_mut(&mut template, "/metadata/labels").remove(POD_TEMPLATE_HASH);
+        self.request_undo(at::text(&rollout, "/status/stable/revision"), &revision(&template));
+        let patch = json!([
+            {"op": "replace", "path": "/spec/template", "value": template},
+            {"op": "add", "path": "/spec/paused", "value": true},
+        ]);
+        self.ask_of_hello("application/json-patch+json", &patch);
+        true
+    }
+
+    fn request_undo(&mut self, revision: &str, to: &str) {
+        let id = self.sim.now().to_string();
+        self.edit_rollout(&json!({"spec": {"request": {"id": id, "action": "Undo", "revision": revision, "to": to}}}));
     }
 
     pub(super) fn edit_rollout(&mut self, patch: &Value) {
