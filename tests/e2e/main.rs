@@ -26,4 +26,5 @@ mod refuse;
 mod release;
 mod rollback;
 mod soak;
+mod undo;
 mod witness;

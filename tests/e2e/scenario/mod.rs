@@ -5,6 +5,7 @@ mod end;
 mod gitops;
 mod manifest;
 mod start;
+mod undo;
 mod verbs;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

@@ -11,6 +11,8 @@ use super::{
 
 /// Field managers of the controller begin with this.
 const MANAGER: &str = "stepgate";
+/// That of the command line, by which users write.
+const COMMANDS: &str = "stepgate-cli";
 
 /// What the controller may own of an object that isn't its own, as paths in managed-field notation; a path covers all below it.
 fn allowed(kind: Kind) -> &'static [&'static str] {
@@ -103,7 +105,7 @@ pub(super) fn loops(moments: &[Moment]) -> Vec<(Instant, String)> {
 
 fn ours(object: &Value) -> impl Iterator<Item = &Value> {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    entries.filter(|entry| text(entry, "/manager").starts_with(MANAGER))
+    entries.filter(|entry| text(entry, "/manager").starts_with(MANAGER) && text(entry, "/manager") != COMMANDS)
 }
 
 /// The object without what every write changes.
