@@ -262,7 +262,7 @@ fn a_declared_pair_has_its_own_back_too() {
         assert_eq!(affinity(&model), ClientIp(600));
         let (revision, id) = (model.wanted().revision.clone(), "end".to_owned());
         model.edit_spec(|spec| {
-            spec.request = Some(Request { id, action: end, revision, to: None, reason: String::new(), by: String::new() })
+            spec.request = Some(Request { id, action: end, revision, to: None, reason: String::new(), by: String::new() });
         });
         model.run(|model| !model.status().history.is_empty());
         model.run(|model| affinity(model) == Off);

@@ -137,7 +137,7 @@ fn happen(model: &mut Model, happening: &Happening) {
         Request(action) => {
             let (revision, id, action) = (model.wanted().revision.clone(), format!("{}", model.now), *action);
             model.edit_spec(|spec| {
-                spec.request = Some(self::Request { id, action, revision, to: None, reason: String::new(), by: String::new() })
+                spec.request = Some(self::Request { id, action, revision, to: None, reason: String::new(), by: String::new() });
             });
         }
         Undo(number) => {
@@ -146,7 +146,7 @@ fn happen(model: &mut Model, happening: &Happening) {
             let revision = released.or(status.stable.as_ref().map(|stable| &stable.revision)).cloned().unwrap_or_default();
             let (to, id, action) = (Some(model.revision_of(*number)), format!("{}", model.now), RequestAction::Undo);
             model.edit_spec(|spec| {
-                spec.request = Some(self::Request { id, action, revision, to, reason: String::new(), by: String::new() })
+                spec.request = Some(self::Request { id, action, revision, to, reason: String::new(), by: String::new() });
             });
         }
         DropMemory => model.memory = None,

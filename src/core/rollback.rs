@@ -64,7 +64,9 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress
     });
     release.rollback = Some(rollback);
     let release = release.clone();
-    rejected.into_iter().for_each(|rejected| reject(&mut draft.status, rejected));
+    if let Some(rejected) = rejected {
+        reject(&mut draft.status, rejected);
+    }
     draft.enter(Phase::RollingBack);
     proceed(view, draft, &release, None)
 }

@@ -154,7 +154,7 @@ mod tests {
             model.services.push(other);
             model
         };
-        for (place, mut model, from, to, outcome) in [
+        for (place, mut model, from, to, outcome) in vec![
             ("at rest", at_rest(), "hello:v2", "hello:v1", "done: the abandoned revision is held from now on"),
             (
                 "at rest",
@@ -294,7 +294,7 @@ mod tests {
             model.run_fast(|model| model.status().why.contains("send an Approve request"));
             let (id, action, revision) = (model.now.to_string(), RequestAction::Approve, model.hello().revision.clone());
             model.edit_spec(|spec| {
-                spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() })
+                spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() });
             });
             model.run_fast(|model| model.phase() == Phase::Healthy && model.hello().revision == live_of(model));
         };
