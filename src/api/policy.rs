@@ -48,11 +48,12 @@ pub struct PolicySpec {
     pub split: SplitMode,
 
     /// How a release ends. `Adopt` hands the canary's ReplicaSet to the Deployment: no pod restarts. `Roll` lets the Deployment
-    /// roll itself, off the traffic path.
+    /// roll itself, while the canary stands in.
     #[serde(default)]
     pub promotion: Promotion,
 
-    /// How long the previous version stays warm at 100 %: until then going back is one write.
+    /// How long the previous version stays warm at 100 %: until then going back is one write. Without Services: how long as many pods of
+    /// either version work before the promotion.
     #[serde(default = "PolicySpec::default_keep_previous")]
     #[x_kube(validation = between("keepPrevious", "0s", "168h"))]
     pub keep_previous: Span,
@@ -62,7 +63,8 @@ pub struct PolicySpec {
     #[serde(default, skip_serializing_if = "Idle::is_keep")]
     pub idle: Idle,
 
-    /// How long to wait after a confirmed change of weight before the hold begins (kube-proxy syncs at most once a second).
+    /// How long to wait after a confirmed change of weight before the hold begins (kube-proxy syncs at most once a second). Nothing is
+    /// waited for without Services.
     #[serde(default = "PolicySpec::default_settle")]
     #[x_kube(validation = between("settle", "0s", "5m"))]
     pub settle: Span,

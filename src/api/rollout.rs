@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{policy::PolicySpec, status::RolloutStatus};
 
 /// What to release: a Deployment, the Services whose clients are moved, and the policy that says how.
+///
+/// The last rules are those of `core::worker::needs_service`, for a policy that stands in the Rollout itself.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "stepgate.dev",
@@ -35,17 +37,31 @@ use super::{policy::PolicySpec, status::RolloutStatus};
         .message("a Service is either in services (its clients are moved) or in unmanagedServices (it may see both versions), not in both"),
     validation = Rule::new("!has(self.policy) || !has(self.policy.affinity) || !has(self.policy.affinity.cookie)")
         .message("policy.affinity.cookie: a plain Service gives out connections and sees no cookie in them; set affinity.clientIP, which tells clients by their address"),
+    validation = Rule::new("(self.services.size() > 0) == (oldSelf.services.size() > 0)")
+        .message("services cannot be emptied, nor filled where they were empty: make another Rollout"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.workload.versions)")
+        .message("workload.versions: without Services (services: []) nothing keeps work from the versions that are not live; name one Deployment in workload.deployment"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.policy) || self.policy.steps.all(s, s.weight <= 50 || s.weight == 100)")
+        .message("policy.steps: without Services (services: []) a share is one of pods, at most 50 % while the old version keeps all of its own; let the steps rise to 50 and end with 100, which is the promotion"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.affinity)")
+        .message("policy.affinity: without Services (services: []) there are no clients that could keep their version; leave affinity out"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.policy) || ((!has(self.policy.split) || self.policy.split == 'Resilient') && \
+        (!has(self.policy.canaryReplicas) || self.policy.canaryReplicas == 'ByWeight'))")
+        .message("policy: without Services (services: []) every pod that runs works; set split: Resilient and canaryReplicas: ByWeight"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.onFailure) || self.policy.onFailure == 'Rollback'")
+        .message("policy.onFailure: without Services (services: []) a canary that is kept would go on working; set onFailure: Rollback"),
+    validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.gates) || \
+        self.policy.gates.all(g, !has(g.http) || !has(g.when) || g.when.exists(w, w != 'BeforeTraffic'))")
+        .message("policy.gates: without Services (services: []) a pod works as soon as it runs; add DuringSteps where when is BeforeTraffic alone"),
 )]
 pub struct RolloutSpec {
     /// What is released.
     pub workload: Workload,
 
-    /// The Services whose clients are moved from the old version to the new one. All of them are moved together.
+    /// The Services whose clients are moved from the old version to the new one. All of them are moved together. `[]` for a queue worker,
+    /// which has none: its pods take work as soon as they run, and a share is a share of its pods. Cannot be emptied or filled later.
     #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
-    #[x_kube(
-        validation = Rule::new("self.size() > 0").message("services: name at least one Service whose clients are to be moved"),
-        validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("services: every Service may stand once")
-    )]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("services: every Service may stand once"))]
     pub services: Vec<String>,
 
     /// Services that also select these pods and may see both versions as pods become ready (metrics, peers).
@@ -68,6 +84,13 @@ pub struct RolloutSpec {
     /// One command at a time, tied to a revision, so that a stale click does nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
+}
+
+impl RolloutSpec {
+    /// Whether there are no clients to be moved, only work: a queue worker.
+    pub fn is_worker(&self) -> bool {
+        self.services.is_empty()
+    }
 }
 
 /// The pod label that tells declared versions apart, where the Rollout names none.

@@ -86,7 +86,7 @@ pub enum Phase {
     Preparing,
     /// Clients are being moved, a step at a time.
     Progressing,
-    /// All clients on the new version, the old one warm.
+    /// All clients on the new version, the old one warm. Without Services both at work, in full size.
     Baking,
     /// The new version is made permanent.
     Promoting,
@@ -131,7 +131,7 @@ pub struct Release {
     pub size: i32,
     /// The policy as it was then; it governs to the end. Without its holds where `undo: Fast` skips them.
     pub policy: PolicySpec,
-    /// When the first clients were about to be sent to the canary; absent before.
+    /// When the first clients were about to be sent to the canary, or, without Services, its first pods made; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub traffic_since: Option<Timestamp>,
@@ -178,7 +178,7 @@ pub struct Rollback {
     /// When it was decided.
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
-    /// When the endpoints showed no canary pod any more; absent before.
+    /// When the endpoints showed no canary pod any more, or, without Services, when its pods had been told to end; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub confirmed_at: Option<Timestamp>,
@@ -245,10 +245,10 @@ pub struct StepStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
-    /// What the step asks for.
+    /// What the step asks for. Without Services a share of the pods, at most 50 before the promotion.
     pub desired: u8,
     /// What the endpoints of the Services have been seen to give, rounded; absent while they are not settled. It is a share of connections;
-    /// with affinity: of the clients that are new.
+    /// with affinity: of the clients that are new; without Services: of the ready pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routed: Option<u8>,
     /// With affinity: share of the clients from before the release that its steps have moved, as far as they have come back since. Absent

@@ -90,7 +90,7 @@ pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, r
             let nothing = || {
                 let undo =
                     if action == RequestAction::Abort { format!("; to go back all the same: stepgate undo {name}") } else { String::new() };
-                Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(status) + &undo }
+                Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(rollout) + &undo }
             };
             (release.map(|release| release.revision.clone()).ok_or_else(nothing)?, "under release")
         }
@@ -111,8 +111,10 @@ fn rejected(status: &RolloutStatus) -> Option<String> {
     canary.filter(|revision| rejected(revision)).or_else(|| status.rejected.last().map(|rejected| rejected.revision.clone()))
 }
 
-fn serving(status: &RolloutStatus) -> String {
-    status.stable.as_ref().map(|stable| format!("; revision {} serves all clients", stable.revision)).unwrap_or_default()
+fn serving(rollout: &Rollout) -> String {
+    let does = if rollout.spec.is_worker() { "has all pods" } else { "serves all clients" };
+    let stable = rollout.status.as_ref().and_then(|status| status.stable.as_ref());
+    stable.map(|stable| format!("; revision {} {does}", stable.revision)).unwrap_or_default()
 }
 
 /// A unique name for a request: the time, which tells a reader when it was made, and 32 random bits.

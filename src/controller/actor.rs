@@ -184,7 +184,7 @@ impl Actor {
         self.wake_at = [wake_at, self.guard.ask_at].into_iter().flatten().filter(|at| *at > now).min();
         let difference = difference(seen.status.as_ref(), &status);
         self.decided = Some(status.clone());
-        let urgent = actions.first().is_some_and(Action::is_pin);
+        let urgent = actions.first().is_some_and(Action::is_way_back);
         if let Some(in_flight) = &self.in_flight {
             if !urgent || in_flight.pins {
                 return None;
@@ -315,7 +315,7 @@ impl Drop for Actor {
 impl Batch {
     /// Whether it begins by taking clients off a bad version.
     pub fn pins(&self) -> bool {
-        self.actions.first().is_some_and(Action::is_pin)
+        self.actions.first().is_some_and(Action::is_way_back)
     }
 
     /// Carries it out. `may_write` is asked before every call: leadership may be lost at any moment.

@@ -45,7 +45,7 @@ pub enum Action {
         body: Value,
     },
     /// `spec.replicas` of the canary's Deployment, or of the live version's where it was set to 0 and clients come back. The user's own
-    /// are only ever made larger.
+    /// are only ever made larger. To 0 it is the way back of a Rollout without Services.
     ScaleCanary {
         deployment: Object,
         replicas: i32,
@@ -112,9 +112,13 @@ pub enum Rotation {
 }
 
 impl Action {
-    /// Whether it takes clients off a bad version: it goes out before everything else and interrupts whatever is under way.
-    pub fn is_pin(&self) -> bool {
-        matches!(self, Self::PinService { from, to: to @ Pin::Side(_), .. } if from != to)
+    /// Whether it takes clients, or work, off a bad version: it goes out before everything else and interrupts whatever is under way.
+    pub fn is_way_back(&self) -> bool {
+        match self {
+            Self::PinService { from, to: to @ Pin::Side(_), .. } => from != to,
+            Self::ScaleCanary { replicas, .. } => *replicas == 0,
+            _ => false,
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    handover, roll, rollback, steps,
+    handover, rest, roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionStage, AdoptionWait, RollStage, Why},
+    worker,
 };
 
 /// How long the preconditions of an adoption are waited for before the Deployment rolls itself instead.
@@ -47,8 +48,10 @@ pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
 }
 
 fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progress {
-    draft
-        .notice(Reason::RollingInstead, format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, off the traffic path"));
+    draft.notice(
+        Reason::RollingInstead,
+        format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, while the canary stands in"),
+    );
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: Some(false) });
     } else {
@@ -61,7 +64,7 @@ fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progr
 fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Option<AdoptionWait> {
     let (hello, canary) = (view.hello, view.canary_deployment()?);
     if establish(view, draft, release, 100, sides) == Progress::Waiting {
-        return Some(AdoptionWait::ServicesPinned);
+        return Some(if view.is_worker() { AdoptionWait::CanaryAvailable } else { AdoptionWait::ServicesPinned });
     }
     if !hello.observed() {
         return Some(AdoptionWait::DeploymentObserved);
@@ -115,6 +118,7 @@ pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress
     let Some(successor) = view.successor() else { return draft.wait(Why::Adopting(AdoptionStage::HandingOver)) };
     let live = view.live();
     draft.enter(Phase::Promoting);
+    worker::report(view, draft, &[&successor], live.as_ref());
     if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
         if is_endangered(view, &successor, old) {
             return protect(view, draft, &successor);
@@ -147,7 +151,7 @@ fn is_endangered(view: &View<'_>, successor: &Side<'_>, old: &Side<'_>) -> bool 
 
 fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Progress {
     let message = format!(
-        "ReplicaSet {} was given {} of {} pods after the hand-over; clients go back to the old version, whose pods are there",
+        "ReplicaSet {} was given {} of {} pods after the hand-over; the old version, whose pods are there, takes over again",
         successor.replica_set.name, successor.replica_set.replicas, view.hello.replicas
     );
     draft.notice(Reason::AdoptionEndangered, message.clone());
@@ -191,6 +195,9 @@ fn give_back(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &
 }
 
 fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) -> Progress {
+    if let Some(release) = &mut draft.status.release {
+        release.max_weight = 100;
+    }
     rollback::record(draft, release, Outcome::Promoted, "", view);
     let version = successor.version();
     let canary = super::canary::name(&view.hello.name, &release.revision);
@@ -207,5 +214,5 @@ fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &S
     rollback::set_free(&mut draft.status, &release.revision);
     draft.enter(Phase::Healthy);
     draft.wake(view.now);
-    draft.wait(Why::Serving { revision: release.revision.clone() })
+    draft.wait(rest::serving(view, &release.revision))
 }

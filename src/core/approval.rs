@@ -47,7 +47,8 @@ fn awaited(view: &View<'_>, release: &Release) -> Vec<String> {
     let status = &view.snapshot.status;
     let in_effect = status.step.as_ref().filter(|step| step.since.is_some());
     match status.phase {
-        Some(Phase::Preparing) if is_up(view, release) => missing(release, &[When::BeforeTraffic], 0),
+        // Without Services there is nothing to look at that would not work already.
+        Some(Phase::Preparing) if view.is_worker() || is_up(view, release) => missing(release, &[When::BeforeTraffic], 0),
         Some(Phase::Progressing) => in_effect.map_or_else(Vec::new, |step| missing(release, &[When::DuringSteps], step.weight)),
         Some(Phase::Baking) => missing(release, &[When::DuringSteps, When::BeforePromotion], 100),
         _ => Vec::new(),

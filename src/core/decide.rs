@@ -158,13 +158,15 @@ fn are_owners_recorded(recorded: &RolloutStatus, decided: &RolloutStatus) -> boo
     decided.affinity.iter().all(|held| recorded.affinity.contains(held))
 }
 
-/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, that traffic began, what owners are to
-/// be given back, and, of a declared pair, that it is past its end.
+/// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, who approved it, that traffic began,
+/// what owners are to be given back, and, of a declared pair, that it is past its end.
 pub fn is_recorded(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> bool {
     let key = |status: &RolloutStatus| {
         let declared = status.stable.as_ref().is_some_and(|stable| !stable.name.is_empty());
         let past = declared && status.phase == Some(Phase::Promoting);
-        status.release.as_ref().map(|release| (release.revision.clone(), release.started_at, release.traffic_since.is_some(), past))
+        let release = status.release.as_ref();
+        release
+            .map(|release| (release.revision.clone(), release.started_at, release.approvals.len(), release.traffic_since.is_some(), past))
     };
     recorded.is_some_and(|recorded| key(recorded) == key(decided) && are_owners_recorded(recorded, decided))
 }

@@ -13,6 +13,7 @@ use crate::api::{
 use super::{
     model::{Crash, Model, VERSIONS, policy},
     snapshot::SessionAffinity,
+    worker::LARGEST,
 };
 
 /// Something that happens.
@@ -75,6 +76,20 @@ fn happening_to_versions() -> impl Strategy<Value = Happening> {
         1 => (0usize..3, 0i32..7).prop_map(|(version, replicas)| ScaleVersion(version, replicas)),
         1 => (0usize..3, 1u8..4).prop_map(|(version, image)| ImageOf(version, image)),
     ]
+}
+
+/// The same, for a Rollout without Services.
+fn happening_to_workers() -> impl Strategy<Value = Happening> {
+    happening().prop_filter("of a Service", |happening| !matches!(happening, Happening::Affinity(_)))
+}
+
+/// A policy that needs no Service.
+fn policy_of_workers() -> impl Strategy<Value = PolicySpec> {
+    some_policy().prop_map(|policy| {
+        let steps = policy.steps.into_iter().filter(|step| step.weight <= LARGEST || step.weight == 100).collect();
+        let (split, canary_replicas, on_failure) = Default::default();
+        PolicySpec { steps, split, canary_replicas, on_failure, affinity: None, ..policy }
+    })
 }
 
 fn some_policy() -> impl Strategy<Value = PolicySpec> {
@@ -193,6 +208,26 @@ proptest! {
     #[test]
     fn no_history_does_harm_and_every_history_comes_to_rest(policy in some_policy(), replicas in 1i32..6, history in prop::collection::vec(happening(), 0..150)) {
         let mut model = Model::new(replicas, policy);
+        model.run_to(Phase::Healthy);
+        for one in &history {
+            model.trace.push(format!("> {one:?}"));
+            happen(&mut model, one);
+        }
+        come_to_rest(&mut model);
+        model.settle();
+        model.assert_clean();
+        let stable = model.status().stable.clone().expect("a live version");
+        prop_assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
+        prop_assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+    }
+
+    #[test]
+    fn no_history_of_a_worker_does_harm_and_every_one_comes_to_rest(
+        policy in policy_of_workers(),
+        replicas in 1i32..6,
+        history in prop::collection::vec(happening_to_workers(), 0..150),
+    ) {
+        let mut model = Model::worker(replicas, policy);
         model.run_to(Phase::Healthy);
         for one in &history {
             model.trace.push(format!("> {one:?}"));

@@ -35,6 +35,7 @@ pub mod undo;
 pub mod validate;
 pub mod view;
 pub mod why;
+pub mod worker;
 
 #[cfg(test)]
 mod affinity_tests;
@@ -46,3 +47,5 @@ mod histories;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worker_tests;

@@ -5,6 +5,7 @@ mod act;
 mod cluster;
 mod declared;
 mod run;
+mod worker;
 
 pub use declared::VERSIONS;
 

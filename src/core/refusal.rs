@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::api::{ROLLOUT_UID, ROTATION, Span, rollout::PolicyKind};
 
-use super::{bad_pair::BadPair, why::Names};
+use super::{bad_pair::BadPair, why::Names, worker::NeedsService};
 
 /// Why a Rollout is not accepted. Its text names the object and the field, what was found there, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub enum Refusal {
     SelectsStrangers { service: String, deployment: String, pods: Vec<String> },
     OverlapNotAllowed { deployment: String, because: String },
     CookieAffinity { services: Vec<String> },
+    NeedsService(NeedsService),
     DeadlineTooShort { deadline: Span, what: String, needs: Span },
     UnknownPort { gate: String, deployment: String, port: String, known: Vec<String> },
     HostNetwork { gate: String, deployment: String },
@@ -73,6 +74,7 @@ impl Refusal {
             Self::SelectsStrangers { .. } => "SelectsStrangers",
             Self::OverlapNotAllowed { .. } => "OverlapNotAllowed",
             Self::CookieAffinity { .. } => "CookieAffinity",
+            Self::NeedsService(_) => "NeedsService",
             Self::DeadlineTooShort { .. } => "DeadlineTooShort",
             Self::UnknownPort { .. } => "UnknownPort",
             Self::HostNetwork { .. } => "HostNetwork",
@@ -97,6 +99,7 @@ impl Refusal {
             | Self::SelectsStrangers { .. }
             | Self::OverlapNotAllowed { .. }
             | Self::CookieAffinity { .. }
+            | Self::NeedsService(_)
             | Self::DeadlineTooShort { .. }
             | Self::UnknownPort { .. }
             | Self::HostNetwork { .. }
@@ -170,6 +173,7 @@ impl fmt::Display for Refusal {
                 "affinity.cookie asks for what {} (services) cannot do: a plain Service gives out connections and sees no cookie in them; set affinity.clientIP, which tells clients by their address",
                 Names("Service", services)
             ),
+            Self::NeedsService(what) => what.fmt(f),
             Self::DeadlineTooShort { deadline, what, needs } => {
                 write!(f, "progressDeadline is {deadline}, but {what} takes {needs} at least, so no release could succeed; make it longer")
             }

@@ -131,11 +131,8 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
         return rollback(RollbackReason::DependencyLost, "the canary Deployment is gone".into(), String::new());
     }
     if found_under_way(view, phase) {
-        return rollback(
-            RollbackReason::Found,
-            "the Services were found pinned to the old version, the mark of a rollback that had begun".into(),
-            String::new(),
-        );
+        let mark = if view.is_worker() { "the canary was found scaled to 0" } else { "the Services were found pinned to the old version" };
+        return rollback(RollbackReason::Found, format!("{mark}, the mark of a rollback that had begun"), String::new());
     }
     let waiting_since = view.snapshot.status.step.as_ref().and_then(|step| step.waiting_since);
     if !matches!(phase, Phase::Promoting)
@@ -158,8 +155,13 @@ pub fn is_rolling(view: &View<'_>, phase: Phase) -> bool {
     phase == Phase::Promoting && has_begun
 }
 
-/// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost.
+/// A Service pinned to the live side after traffic had begun is the record of a rollback whose status was lost; without Services it is a
+/// canary at 0.
 fn found_under_way(view: &View<'_>, phase: Phase) -> bool {
+    if view.is_worker() {
+        let ended = view.canary_deployment().is_some_and(|canary| canary.replicas == 0);
+        return ended && matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting);
+    }
     let status = &view.snapshot.status;
     let begun = status.step.as_ref().is_some_and(|step| step.index > 1 || step.since.is_some());
     let Some(live) = view.live_pin() else { return false };
@@ -173,7 +175,7 @@ fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progr
     let stage = "the Deployment was scaled to 0, which ends the release";
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
-        return draft.wait(Why::TakingBack { reason: stage.into() });
+        return draft.wait(rollback::taking_back(view, stage.into()));
     }
     let mut removing = false;
     for deployment in view.ours() {
@@ -183,7 +185,7 @@ fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progr
         }
     }
     if removing || rollback::lingering(view).is_some() || open_all(view, draft) == Progress::Waiting {
-        return draft.wait(Why::RemovingCanary { reason: stage.into() });
+        return draft.wait(rollback::removing(view, stage.into()));
     }
     draft.status.canary = None;
     draft.wake(view.now);

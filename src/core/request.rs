@@ -73,7 +73,7 @@ pub fn verify(snapshot: &Snapshot, draft: &mut Draft) {
         (_, Some(RequestRecord { verified: Some(_), .. })) | (Some(_), None) => {}
         (None, _) => {
             // Before what may fail, but not before what takes clients off a bad version.
-            let place = if draft.actions.first().is_some_and(Action::is_pin) { draft.actions.len() } else { 0 };
+            let place = if draft.actions.first().is_some_and(Action::is_way_back) { draft.actions.len() } else { 0 };
             draft.actions.insert(place, Action::ProbeStamp { id: request.id.clone() });
         }
         (verified, Some(record)) => {
@@ -355,7 +355,7 @@ mod tests {
         let (id, action, revision) = ("one".into(), RequestAction::Abort, model.hello().revision.clone());
         model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: "alice".into() }));
         let actions = decide(&model.snapshot(), model.now).actions;
-        assert!(actions.first().is_some_and(Action::is_pin), "{actions:?}");
+        assert!(actions.first().is_some_and(Action::is_way_back), "{actions:?}");
         assert!(matches!(actions.last(), Some(Action::ProbeStamp { .. })), "{actions:?}");
         model.control(Crash::Never);
         assert_eq!((model.phase(), model.status().requests.last().and_then(|record| record.verified)), (Phase::RollingBack, None));

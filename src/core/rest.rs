@@ -19,6 +19,9 @@ use super::{
     why::Why,
 };
 
+/// Why a canary is removed while no release is under way.
+const LEFT_OVER: &str = "left over from an earlier release";
+
 /// Decides while no release is under way.
 pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     let policy = view.snapshot.policy.as_deref();
@@ -65,7 +68,7 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
         draft.notice(Reason::Accepted, format!("revision {} of Deployment {} is the live version", set.revision, hello.name));
         draft.enter(Phase::Healthy);
         draft.wake(view.now);
-        return draft.wait(Why::Serving { revision: set.revision.clone() });
+        return draft.wait(serving(view, &set.revision));
     }
     if hello.paused && hello.observed() && view.own_replica_sets().all(|set| set.replicas == 0) {
         // Paused before its first pods or at 0: nothing is live that could be protected.
@@ -116,11 +119,8 @@ fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts, bef
 /// One version: everything of ours is taken away, in this order: pins and labels, pause and hand-over, Deployments.
 fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     let strangers_gone = rollback::lingering(view).is_none();
-    for deployment in view.ours().filter(|deployment| !deployment.deleting) {
-        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
-    }
-    if view.ours().next().is_some() || !strangers_gone || see_off(view, draft) == Progress::Waiting {
-        return draft.wait(Why::RemovingCanary { reason: "left over from an earlier release".into() });
+    if remove_leftovers(view, draft) == Progress::Waiting || !strangers_gone || see_off(view, draft) == Progress::Waiting {
+        return draft.wait(rollback::removing(view, LEFT_OVER.into()));
     }
     let opened = open_all(view, draft);
     if view.handover() || view.hello.paused {
@@ -135,8 +135,22 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     if let Some(refusal) = draft.refusal.clone() {
         return draft.wait(Why::Refused(refusal));
     }
-    draft.wait(Why::Serving { revision: live.replica_set.revision.clone() });
+    draft.wait(serving(view, &live.replica_set.revision));
     opened
+}
+
+/// Removes what is left of a canary, such as one whose making was answered when its release was over.
+fn remove_leftovers(view: &View<'_>, draft: &mut Draft) -> Progress {
+    for deployment in view.ours().filter(|deployment| !deployment.deleting) {
+        draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
+    }
+    if view.ours().next().is_some() { Progress::Waiting } else { Progress::Done }
+}
+
+/// That one version is all there is.
+pub fn serving(view: &View<'_>, revision: &str) -> Why {
+    let revision = revision.to_owned();
+    if view.is_worker() { Why::Working { revision } } else { Why::Serving { revision } }
 }
 
 /// The template is not the live version's: released, held, or caught in the middle of a native roll-out.
@@ -164,6 +178,9 @@ fn pending_template(
     }
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
         draft.enter(Phase::RolledBack);
+        if remove_leftovers(view, draft) == Progress::Waiting {
+            return draft.wait(rollback::removing(view, LEFT_OVER.into()));
+        }
         if native::hold_back(view, draft, live) == Progress::Waiting {
             return Progress::Waiting;
         }
@@ -201,7 +218,8 @@ fn pending_template(
                 draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
             }
             begin(view, draft, policy, hello);
-            draft.wait(Why::Beginning { canary: super::canary::name(&hello.name, &hello.revision) })
+            let canary = super::canary::name(&hello.name, &hello.revision);
+            draft.wait(if view.is_worker() { Why::CreatingCanary { name: canary } } else { Why::Beginning { canary } })
         }
         None => draft.wait(Why::Recording),
     }

@@ -11,6 +11,7 @@ use super::{
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{RollStage, Why},
+    worker,
 };
 
 /// How long kept-alive connections to the canary's pods are given.
@@ -25,6 +26,7 @@ pub fn has_begun(view: &View<'_>) -> bool {
 pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
     let Some(successor) = view.successor() else { return unpause(view, draft, release, sides) };
     draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
+    worker::report(view, draft, &[&successor, sides.canary], sides.live);
     if view.hello.revision != release.revision && view.hello.paused {
         return finish_held_roll(view, draft, sides, &successor);
     }
@@ -78,6 +80,9 @@ fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, su
 /// The same template usually gives the same hash, but that is never counted on: where the two differ the new one is pinned, else the
 /// Deployment's pods are told apart by the rotation label.
 fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Progress {
+    if view.is_worker() {
+        return remove_canary(view, draft);
+    }
     let target = if successor.replica_set.hash == canary.replica_set.hash { Pin::Rotation } else { successor.pin() };
     if target == Pin::Rotation {
         let mut unlabelled = false;
@@ -112,6 +117,10 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
         draft.wake(until);
         return draft.wait(Why::Rolling(RollStage::Draining));
     }
+    remove_canary(view, draft)
+}
+
+fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
     }

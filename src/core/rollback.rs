@@ -19,6 +19,7 @@ use super::{
     undo,
     view::{Side, View},
     why::Why,
+    worker,
 };
 
 /// How long kept-alive connections are given after a movement that was not caused by a failure.
@@ -96,7 +97,8 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
         return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
     };
-    let taken_back = take_clients_back(view, draft, &live, &reason);
+    let taken_back =
+        if view.is_worker() { worker::take_back(view, draft, &live, &reason) } else { take_clients_back(view, draft, &live, &reason) };
     raise_live(view, draft, release, &live);
     if taken_back == Progress::Waiting {
         return Progress::Waiting;
@@ -116,7 +118,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
         draft.notice(Reason::AdoptionCalledOff, format!("the adoption of revision {} was called off", release.revision));
-        return draft.wait(Why::TakingBack { reason });
+        return draft.wait(taking_back(view, reason));
     }
     if release.traffic_since.is_some() && settle_down(view, draft, release, &live) == Progress::Waiting {
         return Progress::Waiting;
@@ -165,6 +167,9 @@ fn raise_live(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side
 /// Waits until the endpoints show the live side only, and then for the time that nodes and, after a movement that no failure
 /// caused, kept-alive connections are given.
 fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
+    if view.is_worker() {
+        return worker::settle_down(view, draft, release);
+    }
     let confirmed_at = release.rollback.as_ref().and_then(|rollback| rollback.confirmed_at);
     let elsewhere =
         |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
@@ -172,7 +177,7 @@ fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Sid
     if confirmed_at.is_none() && !services.is_empty() {
         return draft.wait(Why::Confirming { weight: 0, services });
     }
-    // Without a Service there is nothing to be seen.
+    // Without the Service that there was there is nothing to be seen.
     let routed = (!view.services().is_empty()).then_some(0);
     draft.status.traffic = Some(Traffic { desired: 0, routed, clients: routed.filter(|_| affinity::seconds(&release.policy).is_some()) });
     let confirmed_at = confirmed_at.unwrap_or(view.now);
@@ -257,10 +262,8 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
         }
         Pair::Declared(_) => "has no clients",
     };
-    draft.notice(
-        Reason::RolledBack,
-        format!("revision {} {left}, all clients are on the old version: {}", release.revision, rollback.message),
-    );
+    let all = if view.is_worker() { "pods are of" } else { "clients are on" };
+    draft.notice(Reason::RolledBack, format!("revision {} {left}, all {all} the old version: {}", release.revision, rollback.message));
     draft.wake(view.now);
     if rollback.reason.rejects() && view.is_wanted(&release.revision) {
         draft.enter(Phase::RolledBack);
@@ -272,9 +275,19 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
 /// What is done once clients are back. Nobody removes a version of the user's own.
 fn leaving(view: &View<'_>, reason: String) -> Why {
     match view.pair {
-        Pair::Managed { .. } => Why::RemovingCanary { reason },
+        Pair::Managed { .. } => removing(view, reason),
         Pair::Declared(_) => Why::TakingBack { reason },
     }
+}
+
+/// That a canary which nobody needs any more is being removed.
+pub fn removing(view: &View<'_>, reason: String) -> Why {
+    if view.is_worker() { Why::WorkEnded { reason } } else { Why::RemovingCanary { reason } }
+}
+
+/// That clients, or work, are being taken back.
+pub fn taking_back(view: &View<'_>, reason: String) -> Why {
+    if view.is_worker() { Why::EndingWork { reason } } else { Why::TakingBack { reason } }
 }
 
 /// Writes the end of a release into the history and clears what belonged to it.

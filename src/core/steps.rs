@@ -43,6 +43,8 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     }
     let Some(deployment) = view.canary_deployment() else {
         return match view.pair {
+            // Its first pod works as soon as it runs.
+            Pair::Managed { .. } if view.is_worker() && may_begin(view, draft, release) == Progress::Waiting => Progress::Waiting,
             Pair::Managed { .. } => make_canary(view, draft, release),
             Pair::Declared(_) => await_first_pods(view, draft, release),
         };
@@ -52,6 +54,9 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     };
     if deployment.deleting {
         return draft.wait(Why::CanaryBeingRemoved { name: deployment.name.clone() });
+    }
+    if view.is_worker() {
+        return begin_steps(view, draft, release, canary.replica_set.created_at);
     }
     let wanted = first_size(view, release);
     if deployment.replicas < wanted {
@@ -68,30 +73,47 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         let until = draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::Gates { names, until });
     }
+    if may_begin(view, draft, release) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    begin_steps(view, draft, release, view.now)
+}
+
+/// Whether the first client may come now, or, without Services, the first pod.
+fn may_begin(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     if view.snapshot.rollout.spec.paused {
         return draft.wait(Why::PausedBySpec { weight: 0 });
     }
-    if ask_for_approval(draft, release, &[When::BeforeTraffic], 0) == Progress::Waiting {
+    if ask_for_approval(view, draft, release, &[When::BeforeTraffic], 0) == Progress::Waiting {
         return Progress::Waiting;
     }
-    // Design §3: that traffic begins is on record before it does, so that a Service found pinned to the live side later is a rollback.
+    // Once there is a pod that works it is too late to ask again: what was approved is on record before.
+    let known = view.release().map_or(0, |known| known.approvals.len());
+    if view.is_worker() && known < release.approvals.len() {
+        return draft.wait(Why::Recording);
+    }
+    Progress::Done
+}
+
+/// Design §3: that traffic begins is on record before it does, so that a Service found pinned to the live side later is a rollback.
+fn begin_steps(view: &View<'_>, draft: &mut Draft, release: &Release, since: Timestamp) -> Progress {
     if let Some(release) = &mut draft.status.release {
-        release.traffic_since = Some(view.now);
+        release.traffic_since = Some(since);
     }
     draft.enter(Phase::Progressing);
     let first = step(&release.policy.steps, 1);
-    let weight = first.weight;
+    let weight = view.share(first.weight);
     draft.status.step = Some(first);
     draft.wait(Why::ChangingWeight { weight })
 }
 
 /// Stops where gates ask for an approval that nobody has given. It takes as long as it takes: no deadline runs.
-fn ask_for_approval(draft: &mut Draft, release: &Release, moments: &[When], weight: u8) -> Progress {
+fn ask_for_approval(view: &View<'_>, draft: &mut Draft, release: &Release, moments: &[When], weight: u8) -> Progress {
     let gates = approval::missing(release, moments, weight);
     if gates.is_empty() {
         return Progress::Done;
     }
-    draft.wait(Why::ApprovalAwaited { gates, revision: release.revision.clone(), weight })
+    draft.wait(Why::ApprovalAwaited { gates, revision: release.revision.clone(), weight: view.share(weight) })
 }
 
 /// Makes sure that the Deployment does not roll by itself, and pins the Services to the live side. Where its roll-out has gone too far,
@@ -184,13 +206,17 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         let hold = steps.iter().find(|step| step.weight == at.weight).map(|step| step.hold).unwrap_or_default();
         let since = *at.since.get_or_insert_with(|| {
             let keeps = affinity::seconds(&release.policy).is_some() && at.weight < 100;
-            let clients = if keeps { "new clients go to" } else { "the clients are on" };
-            draft.notice(Reason::WeightConfirmed, format!("{} % of {clients} revision {}", at.weight, release.revision));
+            let subject = match (view.is_worker(), keeps) {
+                (true, _) => "the pods are of",
+                (false, true) => "new clients go to",
+                (false, false) => "the clients are on",
+            };
+            draft.notice(Reason::WeightConfirmed, format!("{} % of {subject} revision {}", view.share(at.weight), release.revision));
             after(view.now, traffic::settle(view, release))
         });
         at.waiting_since = waiting_since;
         if let Some(release) = &mut draft.status.release {
-            release.max_weight = release.max_weight.max(at.weight);
+            release.max_weight = release.max_weight.max(view.share(at.weight));
         }
         let over = hold_clock(view, draft, &mut at, since, hold);
         draft.status.step = Some(at.clone());
@@ -202,7 +228,7 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
             let until = draft.deadline(release.policy.progress_deadline, view.now);
             return draft.wait(Why::Gates { names, until });
         }
-        if ask_for_approval(draft, release, &[When::DuringSteps], at.weight) == Progress::Waiting {
+        if ask_for_approval(view, draft, release, &[When::DuringSteps], at.weight) == Progress::Waiting {
             return Progress::Waiting;
         }
         if at.index >= at.of {
@@ -232,10 +258,11 @@ fn moved_on(view: &View<'_>, release: &Release, at: &StepStatus, canary: &Side<'
 /// Runs the clock of a hold that began at `since`; false while it is not over, with the wait written down. While the
 /// Rollout is paused the clock stands still.
 fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut StepStatus, since: Timestamp, hold: Span) -> bool {
+    let weight = view.share(at.weight);
     if view.snapshot.rollout.spec.paused {
         at.held.get_or_insert_with(|| elapsed(since, view.now).min(hold));
         at.until = None;
-        draft.wait(Why::PausedBySpec { weight: at.weight });
+        draft.wait(Why::PausedBySpec { weight });
         return false;
     }
     if let Some(held) = at.held.take() {
@@ -244,13 +271,13 @@ fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut StepStatus, since: Ti
     let until = *at.until.get_or_insert_with(|| after(since, hold));
     if view.now < since {
         draft.wake(since);
-        draft.wait(Why::Settling { weight: at.weight, until: since });
+        draft.wait(Why::Settling { weight, until: since });
         return false;
     }
     if view.now < until {
         draft.wake(until);
         let baking = draft.status.phase == Some(Phase::Baking);
-        draft.wait(if baking { Why::Baking { until } } else { Why::Holding { weight: at.weight, until } });
+        draft.wait(if baking { baked(view, until) } else { Why::Holding { weight, until } });
         return false;
     }
     true
@@ -265,10 +292,15 @@ fn begin_bake(view: &View<'_>, draft: &mut Draft, release: &Release) {
         step.held = None;
     }
     draft.wake(until);
-    draft.wait(Why::Baking { until });
+    draft.wait(baked(view, until));
 }
 
-/// 100 % on the canary, the live side warm, until `keepPrevious` is over; at once where the Rollout is being deleted.
+fn baked(view: &View<'_>, until: Timestamp) -> Why {
+    if view.is_worker() { Why::WorkingTogether { until } } else { Why::Baking { until } }
+}
+
+/// 100 % on the canary, the live side warm, until `keepPrevious` is over; at once where the Rollout is being deleted. Without Services both
+/// are at work in full size.
 pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
     if establish(view, draft, release, 100, sides) == Progress::Waiting {
         return Progress::Waiting;
@@ -291,7 +323,7 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
         return draft.wait(Why::Gates { names, until });
     }
     let moments = [When::DuringSteps, When::BeforePromotion];
-    if !view.snapshot.rollout.deleting && ask_for_approval(draft, release, &moments, 100) == Progress::Waiting {
+    if !view.snapshot.rollout.deleting && ask_for_approval(view, draft, release, &moments, 100) == Progress::Waiting {
         return Progress::Waiting;
     }
     draft.enter(Phase::Promoting);

@@ -17,6 +17,7 @@ use super::{
     snapshot::{PodFacts, ServiceFacts, SessionAffinity},
     view::{Side, View, count},
     why::Why,
+    worker::share_of_pods,
 };
 
 /// How old a direct read of the pods may be for clients to be sent to the canary on the strength of it.
@@ -34,21 +35,26 @@ pub struct Sides<'a, 'b> {
     pub live: Option<&'b Side<'a>>,
 }
 
-/// How long to wait after a confirmed change of weight.
+/// How long to wait after a confirmed change of weight. Without Services no node has to follow.
 pub fn settle(view: &View<'_>, release: &Release) -> Span {
+    if view.is_worker() {
+        return Span::default();
+    }
     let headless = view.services().iter().any(|service| service.headless);
     release.policy.settle.max(if headless { HEADLESS_SETTLE } else { Span::default() })
 }
 
 /// Brings every Service to `weight`, and keeps it there: called again, it does what is missing and nothing else.
 ///
-/// Done means confirmed: the endpoints of every Service are exactly the ready pods that the weight asks for.
+/// Done means confirmed: the endpoints of every Service are exactly the ready pods that the weight asks for. Without Services it means that
+/// these pods are there.
 pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: u8, sides: Sides<'_, '_>) -> Progress {
-    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight }) };
+    let desired = view.share(weight);
+    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight: desired }) };
     let size = view.full_size();
     let split = view.split(&release.policy, weight);
     let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
-    draft.status.traffic = Some(Traffic { desired: weight, routed: routed(view, sides.canary), clients: None });
+    draft.status.traffic = Some(Traffic { desired, routed: routed(view, sides), clients: None });
     if deployment.replicas < wanted {
         // A step that is over in this very decision may have asked for fewer: one write is enough.
         draft.actions.retain(|action| !matches!(action, Action::ScaleCanary { .. }));
@@ -58,6 +64,10 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     let needed = share(min_ready(&release.policy), wanted);
     let available = sides.canary.available_count(deployment.min_ready_seconds, view.now);
     if available < needed {
+        if view.is_worker() {
+            // What the pods are now they are not any more when this is read.
+            draft.status.traffic = Some(Traffic { desired, ..Traffic::default() });
+        }
         if shelter(view, draft, sides) == Progress::Waiting {
             let ready = sides.canary.ready_count();
             draft.deadline(release.policy.progress_deadline, view.now);
@@ -188,8 +198,12 @@ pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
 }
 
 /// The share of new connections that the canary gets, from the endpoints; none while a Service has no endpoint or its endpoints trail.
-pub fn routed(view: &View<'_>, canary: &Side<'_>) -> Option<u8> {
-    let services = view.services();
+/// Without Services: its share of the pods.
+pub fn routed(view: &View<'_>, sides: Sides<'_, '_>) -> Option<u8> {
+    let (services, canary) = (view.services(), sides.canary);
+    if view.is_worker() {
+        return Some(share_of_pods(&[canary], sides.live));
+    }
     if services.iter().any(|service| service.endpoints.is_empty() || !view.endpoints_follow(service)) {
         return None;
     }

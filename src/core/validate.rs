@@ -16,6 +16,7 @@ use super::{
     service_split::Pin,
     snapshot::{DeploymentFacts, Labels, ServiceFacts, subset},
     view::View,
+    worker,
 };
 
 /// The first reason not to begin a release, if there is any.
@@ -228,6 +229,11 @@ fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
 
 /// What cannot work with this Deployment, whatever the cluster does.
 fn policy_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
+    if view.is_worker()
+        && let Some(what) = worker::needs_service(policy)
+    {
+        return Some(Refusal::NeedsService(what));
+    }
     let too_slow = slowest_wait(view, policy).filter(|(needs, _)| *needs >= policy.progress_deadline);
     affinity_problem(view, policy)
         .or_else(|| too_slow.map(|(needs, what)| Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs }))

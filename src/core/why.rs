@@ -11,6 +11,8 @@ use super::refusal::Refusal;
 pub enum Why {
     /// One version serves, nothing is to be done.
     Serving { revision: String },
+    /// The same of a Rollout without Services.
+    Working { revision: String },
     /// The owner's Deployment is in a roll-out of its own.
     NativeRollout { deployment: String },
     /// That roll-out is stuck past its own deadline.
@@ -57,6 +59,8 @@ pub enum Why {
     Sheltering { ready: i32, needed: i32 },
     /// 100 % on the canary, the previous version warm.
     Baking { until: Timestamp },
+    /// Without Services: both versions in full size, at work.
+    WorkingTogether { until: Timestamp },
     /// Preconditions of the adoption.
     AdoptionAwaits(AdoptionWait),
     /// The adoption is under way.
@@ -67,10 +71,14 @@ pub enum Why {
     Swapping { previous: String },
     /// Clients are being taken back.
     TakingBack { reason: String },
+    /// Without Services: the canary's pods are being ended.
+    EndingWork { reason: String },
     /// Both sides are bad, so nothing is moved.
     BothSidesBad { reason: String },
     /// Clients are back; the canary is being removed.
     RemovingCanary { reason: String },
+    /// The same of a Rollout without Services.
+    WorkEnded { reason: String },
     /// The canary is kept, dark, for debugging.
     KeptForDebugging { reason: String },
     /// The pending template was rejected.
@@ -124,7 +132,7 @@ impl fmt::Display for AdoptionStage {
             Self::Draining => "waiting for the Deployment to let its old pods go",
             Self::Counting => "waiting for the Deployment to count the new pods as its own",
             Self::Parting => "letting everybody see that the old pods are ending",
-            Self::GivingBack => "giving the Services and the Deployment back to their owner",
+            Self::GivingBack => "giving everything back to its owner",
         })
     }
 }
@@ -143,8 +151,8 @@ pub enum RollStage {
 impl fmt::Display for RollStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unpausing => "letting the Deployment roll itself, off the traffic path",
-            Self::Rolling => "waiting for the Deployment to roll itself, off the traffic path",
+            Self::Unpausing => "letting the Deployment roll itself, while the canary stands in",
+            Self::Rolling => "waiting for the Deployment to roll itself, while the canary stands in",
             Self::FinishingFirst => "finishing the roll before the next template's turn",
             Self::MovingServices => "moving the Services to the Deployment's own pods",
             Self::Draining => "giving connections to the canary's pods time to end",
@@ -187,6 +195,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serving { revision } => write!(f, "revision {revision} serves all clients"),
+            Self::Working { revision } => write!(f, "all pods are of revision {revision}"),
             Self::NativeRollout { deployment } => {
                 write!(f, "waiting for Deployment {deployment} to finish the roll-out it is in; its result becomes the live version")
             }
@@ -218,7 +227,7 @@ impl fmt::Display for Why {
                 trouble.as_ref().map_or(Ok(()), |trouble| write!(f, ": {trouble}"))
             }
             Self::Gates { names, until } => write!(f, "waiting for {} to pass{}", Names("gate", names), Until(until)),
-            Self::Verifying => f.write_str("reading the pods once more before clients are moved"),
+            Self::Verifying => f.write_str("reading the pods once more before going on"),
             Self::ChangingWeight { weight } => write!(f, "moving to {weight} %"),
             Self::Confirming { weight, services } => {
                 write!(f, "waiting for the endpoints of {} to show {weight} %", Names("Service", services))
@@ -237,6 +246,9 @@ impl fmt::Display for Why {
             Self::Baking { until } => {
                 write!(f, "all clients are on the new version; the previous one is kept warm until {}", second(*until))
             }
+            Self::WorkingTogether { until } => {
+                write!(f, "as many pods of the new version work as of the old one; the old ones are kept until {}", second(*until))
+            }
             Self::AdoptionAwaits(wait) => write!(f, "waiting for {wait} before the new pods are handed over"),
             Self::Adopting(stage) => stage.fmt(f),
             Self::Rolling(stage) => stage.fmt(f),
@@ -244,9 +256,11 @@ impl fmt::Display for Why {
                 write!(f, "noting the new version as the live one, and letting the pods of Deployment {previous} go")
             }
             Self::TakingBack { reason } => write!(f, "taking clients back to the old version: {reason}"),
+            Self::EndingWork { reason } => write!(f, "ending the pods of the new version: {reason}"),
             Self::BothSidesBad { reason } => {
-                write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so clients stay where they are")
+                write!(f, "the new version is bad ({reason}) but the old one has no ready pod, so everything stays as it is")
             }
+            Self::WorkEnded { reason } => write!(f, "no pod of the new version works any more ({reason}); removing the canary"),
             Self::RemovingCanary { reason } => write!(f, "clients are back on the old version ({reason}); removing the canary"),
             Self::KeptForDebugging { reason } => {
                 write!(

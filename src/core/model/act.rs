@@ -73,6 +73,9 @@ impl Model {
         if self.is_declared() {
             return self.check_declared(action);
         }
+        if self.is_worker() {
+            return self.check_worker(action);
+        }
         let Action::PinService { service, to, .. } = action else { return };
         let service = self.services.iter().find(|known| known.name == service.name).expect("the Service");
         let selected = |pin: &Pin| {

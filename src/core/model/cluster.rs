@@ -30,6 +30,7 @@ impl Model {
         let owners: Vec<String> = self.deployments.iter().map(|deployment| deployment.uid.clone()).collect();
         self.sets.retain(|set| set.owner.as_ref().is_some_and(|owner| owners.contains(owner)));
         self.pods_of_sets();
+        self.check_work();
     }
 
     fn create_set(&mut self, deployment: &DeploymentFacts) -> usize {
