@@ -191,7 +191,7 @@ spec:
     fn presets_have_nothing_to_object_to() {
         let text: Vec<&str> = crate::cli::presets::PRESETS.iter().map(|(_, text)| *text).collect();
         let (exit, printed) = linted(&text.join("---\n"));
-        assert_eq!((exit.unwrap(), printed.as_str()), (Exit::Done, "nothing to object to in 3 objects\n"));
+        assert_eq!((exit.unwrap(), printed.as_str()), (Exit::Done, "nothing to object to in 4 objects\n"));
     }
 
     #[test]

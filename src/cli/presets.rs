@@ -6,10 +6,11 @@
 use anyhow::bail;
 
 /// The presets: name and YAML, with the comments that explain them.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("canary-quarters", include_str!("../../policies/canary-quarters.yaml")),
     ("canary-cautious", include_str!("../../policies/canary-cautious.yaml")),
     ("blue-green", include_str!("../../policies/blue-green.yaml")),
+    ("worker", include_str!("../../policies/worker.yaml")),
 ];
 
 /// What `stepgate presets` takes.
@@ -50,6 +51,6 @@ mod tests {
     #[test]
     fn a_preset_that_does_not_exist_is_answered_with_those_that_do() {
         let error = render(&PresetsArgs { names: vec!["canary".into()] }).unwrap_err().to_string();
-        assert_eq!(error, r#"there is no preset "canary"; there are canary-quarters, canary-cautious, blue-green"#);
+        assert_eq!(error, r#"there is no preset "canary"; there are canary-quarters, canary-cautious, blue-green, worker"#);
     }
 }
