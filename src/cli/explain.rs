@@ -21,7 +21,7 @@ use crate::{
     core::{
         pair::Pair,
         request::who,
-        service_split::Pin,
+        service_split::{Pin, percent},
         snapshot::{Labels, ServiceFacts, Snapshot},
         validate,
         view::{Side, View},
@@ -188,10 +188,11 @@ pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact
     let mut facts = vec![accepted(&view)];
     facts.extend(guarded(status));
     facts.push(where_it_is(rollout, status, now));
-    facts.extend(release(status, now));
+    facts.extend(release(rollout, status, now));
     facts.push(deployment(&view));
     facts.extend(sides(&view));
     facts.extend(rollout.spec.services.iter().map(|name| service(&view, name)));
+    facts.extend(rollout.spec.is_worker().then(|| at_work(&view)));
     facts.extend(status.gates.iter().map(|status| gate(status, now)));
     facts.extend(status.rejected.iter().map(|rejected| {
         fact("rejected", Sign::Bad, format!("revision {} {}: {}", rejected.revision, from_now(rejected.at, now), rejected.reason))
@@ -232,7 +233,7 @@ fn where_it_is(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Fac
     fact("phase", sign, format!("{phase:?}{for_}: {}{behind}", seen_from(&status.why, now)))
 }
 
-fn release(status: &RolloutStatus, now: Timestamp) -> Vec<Fact> {
+fn release(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Fact> {
     let Some(release) = &status.release else { return Vec::new() };
     let at = status.step.as_ref().map(|step| format!(", at step {} of {} ({} %)", step.index, step.of, step.weight)).unwrap_or_default();
     let began = format!(
@@ -243,9 +244,11 @@ fn release(status: &RolloutStatus, now: Timestamp) -> Vec<Fact> {
     );
     let mut facts = vec![fact("release", Sign::Neutral, began)];
     facts.extend(release.rollback.as_ref().map(|rollback| {
-        let confirmed = match rollback.confirmed_at {
-            Some(at) => format!("clients were back {}", from_now(at, now)),
-            None => "clients are on their way back".to_owned(),
+        let confirmed = match (rollback.confirmed_at, rollout.spec.is_worker()) {
+            (Some(at), false) => format!("clients were back {}", from_now(at, now)),
+            (None, false) => "clients are on their way back".to_owned(),
+            (Some(at), true) => format!("its pods had been told to end {}", from_now(at, now)),
+            (None, true) => "its pods are being ended".to_owned(),
         };
         fact("rollback", Sign::Bad, format!("{:?} {}: {}; {confirmed}", rollback.reason, from_now(rollback.at, now), rollback.message))
     }));
@@ -281,6 +284,15 @@ fn side(about: &'static str, side: &Side<'_>) -> Fact {
     let text =
         format!("revision {}, ReplicaSet {}: {ready} of {wanted} pods ready{trouble}", side.replica_set.revision, side.replica_set.name);
     fact(about, if ready >= wanted { Sign::Good } else { Sign::Bad }, text)
+}
+
+/// Without Services: how many pods of each side work.
+fn at_work(view: &View<'_>) -> Fact {
+    let ready = |side: Option<Side<'_>>| side.map_or(0, |side| side.ready_count());
+    let (stable, canary) = (ready(view.live()), ready(view.canary()));
+    let all = stable + canary;
+    let text = format!("no Services; of {} at work {canary} are the canary's ({} %)", pods(all), percent(canary, all));
+    fact("work", Sign::of(all >= view.hello.replicas), text)
 }
 
 /// A Service: its selector, who added what to it, and whom it selects.

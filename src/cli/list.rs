@@ -93,7 +93,7 @@ fn row(rollout: &Rollout, now: Timestamp) -> Vec<Cell> {
         cell(STRONG, rollout.name_any()),
         phase_cell(rollout.status.as_ref()),
         or_none(status.step.as_ref().map(|step| step.display.clone())),
-        or_none(status.traffic.as_ref().map(weight)),
+        or_none(status.traffic.as_ref().map(|traffic| weight(rollout, traffic))),
         or_none(status.stable.as_ref().map(|stable| stable.revision.clone())),
         or_none(status.canary.as_ref().map(|canary| canary.revision.clone())),
         rollout.status.as_ref().map_or_else(|| "-".into(), |status| waits(wait(status), now)),

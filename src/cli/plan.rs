@@ -17,7 +17,7 @@ use crate::{
     },
     core::{
         approval, canary,
-        service_split::{Pin, Split},
+        service_split::{Pin, Split, percent},
     },
 };
 
@@ -73,11 +73,12 @@ pub struct Stage {
     pub name: String,
     /// What is asked for, in percent.
     pub weight: u8,
-    /// What whole pods give, in percent of the connections.
+    /// What whole pods give, in percent of the connections; without Services, of the pods.
     pub share: u8,
     pub canary: Pods,
     pub stable: Pods,
-    /// What Stepgate adds to the selectors of the Services.
+    /// What Stepgate adds to the selectors of the Services; empty where there are none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub selector: String,
     pub hold: Span,
     /// Gates that somebody has to approve before it ends.
@@ -89,7 +90,7 @@ pub struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pods {
-    /// That take clients.
+    /// That take clients, or work.
     pub serving: i32,
     pub running: i32,
 }
@@ -99,6 +100,8 @@ impl Plan {
     pub fn of(subject: &Subject) -> Self {
         let Subject { policy_of, deployment, canary, services: _, replicas, policy } = subject;
         let mut stages = vec![prepare(subject)];
+        // The first step is the first pod, unless somebody has to say so.
+        stages.retain(|stage| !subject.is_worker() || !stage.approvals.is_empty());
         stages.extend(steps(subject, running(&stages)));
         let baking = bake(subject, running(&stages));
         stages.push(baking);
@@ -134,7 +137,8 @@ fn running(stages: &[Stage]) -> i32 {
 fn prepare(subject: &Subject) -> Stage {
     let (policy, size, running) = (&subject.policy, subject.replicas, subject.running());
     let weight = policy.steps.first().map_or(100, |step| step.weight);
-    let running = canary::size(policy, weight, subject.split(weight, running), size).max(running);
+    let dark = if subject.is_worker() { 0 } else { canary::size(policy, weight, subject.split(weight, running), size) };
+    let running = dark.max(running);
     let [stable, _] = subject.values();
     Stage {
         name: "prepare".to_owned(),
@@ -158,12 +162,12 @@ fn steps(subject: &Subject, mut running: i32) -> Vec<Stage> {
         let (canary, stable) = match split {
             Split::Counts { canary } => (canary, size),
             Split::Rotation { canary, stable } => (canary, stable),
-            Split::All => (running, 0),
+            Split::All => (running, subject.old_pods_at_100()),
         };
         Stage {
             name: format!("{}/{of}", i + 1),
             weight: *weight,
-            share: split.share(size),
+            share: percent(canary, canary + stable),
             canary: Pods { serving: canary, running },
             stable: Pods { serving: stable, running: size },
             selector: subject.selector(&split.pin(value)),
@@ -179,9 +183,9 @@ fn bake(subject: &Subject, running: i32) -> Stage {
     Stage {
         name: "bake".to_owned(),
         weight: 100,
-        share: 100,
+        share: percent(running, running + subject.old_pods_at_100()),
         canary: Pods { serving: running, running },
-        stable: Pods { serving: 0, running: subject.replicas },
+        stable: Pods { serving: subject.old_pods_at_100(), running: subject.replicas },
         selector: subject.selector(&Pin::Side(canary.to_owned())),
         hold: subject.policy.keep_previous,
         approvals: approval::asked(&subject.policy, &[When::DuringSteps, When::BeforePromotion], 100),
@@ -190,7 +194,7 @@ fn bake(subject: &Subject, running: i32) -> Stage {
 
 fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
     let rotation = subject.selector(&Pin::Rotation);
-    let in_rotation = stages.iter().filter(|stage| stage.selector == rotation);
+    let in_rotation = stages.iter().filter(|stage| !subject.is_worker() && stage.selector == rotation);
     let in_rotation = in_rotation.map(|stage| stage.canary.serving + stage.stable.serving).max();
     let (mut touches, at_the_end) = match &subject.canary {
         Canary::Made => (touches_of_managed(subject), end_of_managed(subject)),
@@ -227,7 +231,7 @@ fn end_of_managed(subject: &Subject) -> String {
                 "the canary's ReplicaSet is handed to Deployment {deployment}, whose maxSurge is raised for that moment; no pod restarts"
             )
         }
-        Promotion::Roll => format!("Deployment {deployment} rolls out by itself, off the traffic path"),
+        Promotion::Roll => format!("Deployment {deployment} rolls out by itself, while the canary stands in"),
     }
 }
 
@@ -287,6 +291,9 @@ pub fn render(plan: &Plan) -> String {
     let size = counted(usize::try_from(*replicas).unwrap_or_default(), "replica");
     let mut rows =
         vec![["STAGE", "WEIGHT", "SHARE", "CANARY PODS", "STABLE PODS", "SELECTOR OF THE SERVICES", "HOLD"].map(Cell::from).to_vec()];
+    if stages.iter().all(|stage| stage.selector.is_empty()) {
+        rows[0].remove(SELECTOR);
+    }
     rows.extend(stages.iter().map(row));
     let touches = touches.join("\n  ");
     let asks = stages.iter().any(|stage| !stage.approvals.is_empty());
@@ -297,9 +304,13 @@ pub fn render(plan: &Plan) -> String {
     )
 }
 
+/// The column of the selectors, which is left out where there are no Services.
+const SELECTOR: usize = 5;
+
 fn row(stage: &Stage) -> Vec<Cell> {
     let Stage { name, weight, share, canary, stable, selector, hold, approvals } = stage;
-    let pods = |Pods { serving, running }: &Pods| format!("{serving} of {running} serve");
+    let does = if selector.is_empty() { "work" } else { "serve" };
+    let pods = |Pods { serving, running }: &Pods| format!("{serving} of {running} {does}");
     let hold = match (hold.0.is_zero(), approvals.as_slice()) {
         (true, []) => "until gates pass".to_owned(),
         (false, []) => hold.to_string(),
@@ -308,7 +319,7 @@ fn row(stage: &Stage) -> Vec<Cell> {
     };
     let style = if share == weight { Style::new() } else { WAITS };
     let share = cell(style, format!("{share} %"));
-    vec![
+    let mut row = vec![
         cell(STRONG, name),
         format!("{weight} %").into(),
         share,
@@ -316,7 +327,11 @@ fn row(stage: &Stage) -> Vec<Cell> {
         pods(stable).into(),
         selector.as_str().into(),
         hold.into(),
-    ]
+    ];
+    if selector.is_empty() {
+        row.remove(SELECTOR);
+    }
+    row
 }
 
 /// Plans the releases of all Rollouts in the files, or, where there is none, of all policies.

@@ -26,7 +26,7 @@ const MARGIN: &str = "           ";
 pub fn line(rollout: &Rollout) -> String {
     let name = rollout.name_any();
     let Some(status) = &rollout.status else { return format!("{name}: no controller has looked at it yet") };
-    let weight = status.traffic.as_ref().map(|traffic| format!(" {}", weight(traffic))).unwrap_or_default();
+    let weight = status.traffic.as_ref().map(|traffic| format!(" {}", weight(rollout, traffic))).unwrap_or_default();
     format!("{name}: {}{weight}: {}", phase(status), status.why)
 }
 
@@ -46,11 +46,12 @@ pub fn phase_cell(status: Option<&RolloutStatus>) -> Cell {
     cell(style, phase(status))
 }
 
-/// A weight as it was asked for, and what the data plane gives.
-pub fn weight(traffic: &Traffic) -> String {
+/// A weight as it was asked for, and what the data plane gives; without Services, what the pods are.
+pub fn weight(rollout: &Rollout, traffic: &Traffic) -> String {
+    let given = if rollout.spec.is_worker() { "of the pods" } else { "routed" };
     match traffic.routed {
         Some(routed) if routed == traffic.desired => format!("{routed} %"),
-        Some(routed) => format!("{} % ({routed} % routed)", traffic.desired),
+        Some(routed) => format!("{} % ({routed} % {given})", traffic.desired),
         None => format!("{} % (on the move)", traffic.desired),
     }
 }
@@ -97,7 +98,11 @@ fn heading(rollout: &Rollout, now: Timestamp) -> String {
 /// The Deployment and its versions, as a tree.
 fn versions(rollout: &Rollout, status: &RolloutStatus) -> String {
     let shares = shares(status);
-    let whose = if status.traffic.as_ref().and_then(apart).is_some() { "new clients" } else { "the clients" };
+    let whose = match status.traffic.as_ref().and_then(apart) {
+        _ if rollout.spec.is_worker() => "the pods",
+        Some(_) => "new clients",
+        None => "the clients",
+    };
     let share = |share: Option<u8>| share.map_or_else(|| "on the move".to_owned(), |share| format!("{share} % of {whose}"));
     let mut rows = Vec::new();
     if let Some(stable) = &status.stable {
@@ -138,16 +143,16 @@ fn facts(rollout: &Rollout, now: Timestamp) -> Vec<(&'static str, String)> {
         return vec![("why", "no controller has looked at it yet".to_owned())];
     };
     if let Some(traffic) = &status.traffic {
-        facts.push(("weight", weight(traffic)));
+        facts.push(("weight", weight(rollout, traffic)));
         if let Some(moved) = apart(traffic) {
             facts.push(("clients", format!("{moved} % of those from before the release have moved; affinity keeps the others")));
         }
     }
     facts.push(("why", seen_from(&status.why, now)));
     if rollout.spec.paused && status.release.is_none() {
-        facts.push(("paused", "spec.paused is true: the next release stays before its first client".to_owned()));
+        facts.push(("paused", "spec.paused is true: the next release stays before its first client, or pod".to_owned()));
     }
-    if let Some(last) = last(status, now) {
+    if let Some(last) = last(rollout, now) {
         facts.push(("last", format!("{}, {}", last.what, from_now(last.at, now))));
     }
     if let Some(request) = unanswered(rollout) {

@@ -98,9 +98,10 @@ pub struct Moment {
 }
 
 /// What happened last, before `now`.
-pub fn last(status: &RolloutStatus, now: Timestamp) -> Option<Moment> {
+pub fn last(rollout: &Rollout, now: Timestamp) -> Option<Moment> {
+    let status = rollout.status.as_ref()?;
     let mut moments: Vec<Moment> = status.history.last().map(ended).into_iter().collect();
-    moments.extend(status.release.iter().flat_map(|release| moments_of(release, status)));
+    moments.extend(status.release.iter().flat_map(|release| moments_of(release, status, rollout)));
     moments.into_iter().filter(|moment| moment.at <= now).max_by_key(|moment| moment.at)
 }
 
@@ -117,14 +118,19 @@ fn ended(entry: &HistoryEntry) -> Moment {
     Moment { at: entry.ended_at, what }
 }
 
-fn moments_of(release: &Release, status: &RolloutStatus) -> Vec<Moment> {
+fn moments_of(release: &Release, status: &RolloutStatus, rollout: &Rollout) -> Vec<Moment> {
+    let (first, back) = if rollout.spec.is_worker() {
+        ("the first new pods were made", "all new pods were told to end")
+    } else {
+        ("the first clients were moved", "all clients were back on the old version")
+    };
     let moment = |at, what: &str| Moment { at, what: what.to_owned() };
     let mut moments = vec![moment(release.started_at, "the release began")];
-    moments.extend(release.traffic_since.map(|at| moment(at, "the first clients were moved")));
+    moments.extend(release.traffic_since.map(|at| moment(at, first)));
     match &release.rollback {
         Some(rollback) => {
             moments.push(Moment { at: rollback.at, what: format!("a rollback began: {}", rollback.message) });
-            moments.extend(rollback.confirmed_at.map(|at| moment(at, "all clients were back on the old version")));
+            moments.extend(rollback.confirmed_at.map(|at| moment(at, back)));
         }
         None => moments.extend(status.step.as_ref().and_then(|step| {
             let what = if status.phase == Some(Phase::Baking) {

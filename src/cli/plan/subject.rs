@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        PolicySpec, RolloutSpec,
+        PolicySpec, RolloutSpec, Span,
+        policy::When,
         rollout::{DEFAULT_VERSION_LABEL, PolicyKind, Workload},
     },
     cli::{lint::Schemas, manifest::Manifest, presets::PRESETS},
@@ -15,6 +16,7 @@ use crate::{
         pair::{self, Sizes},
         service_split::{Keys, MANAGED, Pin, Split},
         traffic::HEADLESS_SETTLE,
+        worker,
     },
 };
 
@@ -73,8 +75,21 @@ impl Subject {
         }
     }
 
+    /// Whether it has no Services.
+    pub fn is_worker(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Pods of the stable side that take clients, or work, at the last weight. Without Services all of them do until the promotion.
+    pub fn old_pods_at_100(&self) -> i32 {
+        if self.is_worker() { self.replicas } else { 0 }
+    }
+
     /// What a pin makes of the Services' selectors.
     pub fn selector(&self, pin: &Pin) -> String {
+        if self.is_worker() {
+            return String::new();
+        }
         let (keys, open) = match &self.canary {
             Canary::Made => (MANAGED, "as their owner wrote it".to_owned()),
             Canary::Version(version) => (Keys { side: &version.label }, format!("without {}", version.label)),
@@ -119,6 +134,7 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 /// The release of its Deployment; of a declared pair, those from the version that is live.
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Vec<Subject>> {
     let spec: RolloutSpec = spec(&rollout.object)?;
+    let is_worker = spec.is_worker();
     let (policy_of, policy) = match (spec.policy, spec.policy_ref) {
         (Some(policy), _) => (format!("policy of Rollout {}", rollout.name()), policy),
         (None, Some(reference)) => {
@@ -130,6 +146,10 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
         }
         (None, None) => bail!("Rollout {} has no policy", rollout.name()),
     };
+    if is_worker && let Some(what) = worker::needs_service(&policy) {
+        bail!("{policy_of}: {what}");
+    }
+    let policy = if is_worker { without_services(policy) } else { policy };
     let services = spec.services;
     let headless = of_services(&services, manifests).any(|service| service.object["spec"]["clusterIP"] == "None");
     let settle = if headless { policy.settle.max(HEADLESS_SETTLE) } else { policy.settle };
@@ -152,6 +172,15 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
         })
     };
     versions.next(live).into_iter().map(subject).collect()
+}
+
+/// What a policy comes to without Services: no node has to follow, and no gate is asked before there is a pod, which works at once.
+fn without_services(mut policy: PolicySpec) -> PolicySpec {
+    policy.settle = Span::default();
+    for gate in policy.gates.iter_mut().filter(|gate| gate.http.is_some()) {
+        gate.when.retain(|when| *when != When::BeforeTraffic);
+    }
+    policy
 }
 
 /// The versions of a declared pair, as far as the files tell.

@@ -85,7 +85,7 @@ fn an_exact_split_rolled_at_the_end_for_another_size() {
       Deployment NAME-<revision>: made for the release, up to 3 pods, and removed
       Service NAME: one key of its selector, given back at the end
       up to 4 pods at a time: label stepgate.dev/rotation=in
-      at the end: Deployment NAME rolls out by itself, off the traffic path
+      at the end: Deployment NAME rolls out by itself, while the canary stands in
 
     It takes at least 0s and the time that pods need to start; at most 30m, or it is rolled back or paused.
     ");
@@ -114,6 +114,61 @@ fn clients_that_are_to_keep_their_version_have_all_pods_of_one_side() {
 
     It takes at least 0s and the time that pods need to start; at most 50m, or it is rolled back or paused.
     ");
+}
+
+/// The Rollout of [`FILES`] without Services, with this policy.
+fn worker(policy: &str) -> String {
+    let policy_of = "policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}";
+    FILES.replace("services: [hello]", "services: []").replace(policy_of, policy)
+}
+
+#[test]
+fn a_queue_worker_is_given_shares_of_its_pods() {
+    let preset = worker("policyRef: {kind: ClusterRolloutPolicy, name: worker}");
+    insta::assert_snapshot!(planned(&preset, None).unwrap(), @r"
+    Deployment hello (4 replicas), ClusterRolloutPolicy worker
+
+    STAGE  WEIGHT  SHARE  CANARY PODS  STABLE PODS  HOLD
+    1/4    1 %     20 %   1 of 1 work  4 of 4 work  5m
+    2/4    25 %    20 %   1 of 1 work  4 of 4 work  5m
+    3/4    50 %    50 %   4 of 4 work  4 of 4 work  5m
+    4/4    100 %   50 %   4 of 4 work  4 of 4 work  until gates pass
+
+    It writes:
+      Deployment hello: paused for as long as the release lasts
+      Deployment hello-<revision>: made for the release, up to 4 pods, and removed
+      at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
+
+    It takes at least 15m and the time that pods need to start; at most 1h5m, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn a_queue_worker_waits_before_its_first_pod_only_where_somebody_is_asked() {
+    let policy = "policy: {steps: [{weight: 50, hold: 1m}, {weight: 100}], keepPrevious: 2m, gates: [{name: qa, approval: {}}, \
+        {name: healthz, http: {path: /, port: 80, period: 1m}}]}";
+    insta::assert_snapshot!(planned(&worker(policy), Some(2)).unwrap(), @r"
+    Deployment hello (2 replicas), policy of Rollout hello
+
+    STAGE    WEIGHT  SHARE  CANARY PODS  STABLE PODS  HOLD
+    prepare  0 %     0 %    0 of 0 work  2 of 2 work  until the approval of qa
+    1/2      50 %    50 %   2 of 2 work  2 of 2 work  1m
+    2/2      100 %   50 %   2 of 2 work  2 of 2 work  until gates pass
+    bake     100 %   50 %   2 of 2 work  2 of 2 work  2m
+
+    It writes:
+      Deployment hello: paused for as long as the release lasts
+      Deployment hello-<revision>: made for the release, up to 2 pods, and removed
+      at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
+
+    It takes at least 3m and the time that pods need to start; at most 1h3m and the time that approvals take, or it is rolled back or paused.
+    ");
+}
+
+#[test]
+fn a_policy_that_needs_a_service_is_not_planned_without_one() {
+    let refused = planned(&worker("policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}"), None).unwrap_err().to_string();
+    assert!(refused.starts_with("ClusterRolloutPolicy canary-quarters: steps has weight 75, but without Services"), "{refused}");
 }
 
 #[test]
