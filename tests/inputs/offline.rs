@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::cel::{ValidationErrors, Validator};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stepgate::{
+    api::PolicySpec,
     cli::{crds, lint::Schemas, manifest},
-    core::{action::Action, decide::decide},
+    core::{action::Action, decide::decide, worker::needs_service},
 };
 
 use crate::{
@@ -145,6 +146,53 @@ fn a_policy_is_the_same_wherever_it_stands() {
     }
     assert_eq!(spec("RolloutPolicy"), spec("ClusterRolloutPolicy"));
     assert_eq!(spec("RolloutPolicy"), inline);
+}
+
+/// What is refused of a policy in a Rollout without Services at apply time is what the controller refuses of one that it refers to.
+#[test]
+fn rules_and_core_agree_on_what_needs_a_service() {
+    let schemas = schemas();
+    let gate = |when: Value| json!([{"name": "healthz", "http": {"path": "/", "port": 80}, "when": when}]);
+    let fields: [(&str, Vec<Value>); 6] = [
+        (
+            "steps",
+            vec![
+                json!([{"weight": 50}, {"weight": 100}]),
+                json!([{"weight": 50}, {"weight": 51}, {"weight": 100}]),
+                json!([{"weight": 100}]),
+            ],
+        ),
+        ("affinity", vec![Value::Null, json!({"clientIP": {}})]),
+        ("split", vec![Value::Null, json!("Resilient"), json!("Exact")]),
+        ("canaryReplicas", vec![Value::Null, json!("ByWeight"), json!("Full")]),
+        ("onFailure", vec![Value::Null, json!("Rollback"), json!("Pause")]),
+        (
+            "gates",
+            vec![
+                Value::Null,
+                gate(json!(["BeforeTraffic"])),
+                gate(json!(["BeforeTraffic", "DuringSteps"])),
+                gate(json!(["BeforePromotion"])),
+            ],
+        ),
+    ];
+    let policies = fields.into_iter().flat_map(|(name, values)| {
+        values.into_iter().map(move |value| {
+            let mut policy = json!({"steps": [{"weight": 50}, {"weight": 100}]});
+            policy[name] = value;
+            without_nulls(&policy)
+        })
+    });
+    for policy in policies {
+        let rollout = |services: Value| {
+            json!({"apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello"},
+                "spec": {"workload": {"deployment": "hello"}, "services": services, "policy": policy}})
+        };
+        assert!(validate(&schemas, &rollout(json!(["hello"])), None).is_ok(), "{policy}");
+        let spec: PolicySpec = serde_json::from_value(policy.clone()).unwrap();
+        let (said, found) = (validate(&schemas, &rollout(json!([])), None), needs_service(&spec));
+        assert_eq!(said.is_err(), found.is_some(), "{policy}: {said:?}, {found:?}");
+    }
 }
 
 #[test]
