@@ -19,6 +19,8 @@ use stepgate::{
     },
 };
 
+use crate::scenario::SIZE;
+
 const EVENTS: &str = "events.events.k8s.io";
 /// A controller acts on what it read up to two seconds ago (design §8.2), and a little later.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(2_600);
@@ -111,7 +113,43 @@ impl Law {
                 self.judge_affinity(entry);
             }
             "rollouts.stepgate.dev" => self.judge_status(entry),
+            "deployments.apps" => self.judge_work(entry),
             _ => {}
+        }
+    }
+
+    /// Whether the Rollout has Services, whose clients are moved.
+    fn has_services(&self) -> bool {
+        self.all("rollouts.stepgate.dev").next().is_none_or(|rollout| !json::items(rollout, "/spec/services").is_empty())
+    }
+
+    /// Without Services every pod works: nothing is made before a release is on record, and no canary pod is ended before as many others are
+    /// asked for as the owner wants.
+    fn judge_work(&mut self, entry: &Entry) {
+        let object = entry.after.as_ref().or(entry.before.as_ref()).cloned().unwrap_or_default();
+        if self.has_services() || json::label(&object, ROLLOUT_UID).is_none() {
+            return;
+        }
+        if entry.before.is_none() {
+            let rollout = self.all("rollouts.stepgate.dev").next().cloned().unwrap_or_default();
+            if json::fields(&rollout, "/status/release").is_none() || json::fields(&rollout, "/status/release/rollback").is_some() {
+                self.breaks(entry, "makes a canary without a release on record");
+            }
+            return;
+        }
+        let replicas =
+            |deployment: &Option<Arc<Value>>| deployment.as_ref().map_or(0, |deployment| json::int(deployment, "/spec/replicas"));
+        if replicas(&entry.after) >= replicas(&entry.before) {
+            return;
+        }
+        let asked = json::int(self.get("deployments.apps", "hello").unwrap_or(&Arc::default()), "/spec/replicas");
+        let others = self.all("replicasets.apps").filter(|set| json::controller_uid(set) != json::uid(&object));
+        let others: i64 = others.map(|set| json::int(set, "/spec/replicas")).sum();
+        let left = replicas(&entry.after) + others;
+        // What its owner has just changed the Deployment controller may not have carried out yet.
+        if left < asked.min(SIZE.into()) {
+            let what = format!("leaves {left} of {asked} pods at work");
+            self.breaks(entry, &what);
         }
     }
 

@@ -53,6 +53,10 @@ pub fn verdict(scenario: &Scenario, troubles: &[Trouble], report: &Report) -> Ve
         }
     }
     if troubles.is_empty() {
+        let size = usize::try_from(SIZE).unwrap_or(0);
+        if scenario.services.is_empty() && report.least_at_work < size {
+            wrong.push(format!("{} of {size} pods worked at a time", report.least_at_work));
+        }
         if let Some(budget) = scenario.budget.filter(|budget| report.spent > *budget) {
             wrong.push(format!("{} writes, {budget} allowed", report.spent));
         }

@@ -12,6 +12,8 @@ pub const SIZE: u32 = 4;
 pub struct Scenario {
     pub name: &'static str,
     pub policy: Value,
+    /// The Services of the Rollout, which there are; none of a queue worker.
+    pub services: &'static [&'static str],
     /// Whether the admission policies are installed.
     pub guarded: bool,
     /// Each act at its moment, one after the other.
@@ -44,6 +46,8 @@ pub enum Act {
     Unready(&'static str),
     /// All pods of this version answer `/healthz` so.
     Health(&'static str, &'static str),
+    /// All pods of this version end by themselves, once.
+    Crash(&'static str),
     Abort,
     /// `stepgate undo` of a release under way.
     Undo,
@@ -59,6 +63,19 @@ fn quarters(hold: &str, split: &str, promotion: &str) -> Value {
 
 fn blue_green() -> Value {
     json!({"steps": [{"weight": 100, "hold": "1s"}], "settle": "200ms", "keepPrevious": "1s", "progressDeadline": "10m"})
+}
+
+/// Shares of the pods of a queue worker.
+fn shares(hold: &str, promotion: &str) -> Value {
+    json!({
+        "steps": [{"weight": 10, "hold": hold}, {"weight": 50, "hold": hold}, {"weight": 100}],
+        "promotion": promotion, "keepPrevious": "1s", "progressDeadline": "10m",
+    })
+}
+
+fn with_sign_off(mut policy: Value) -> Value {
+    policy["gates"] = json!([{"name": "sign-off", "approval": {}}, {"name": "end", "approval": {}, "when": ["BeforePromotion"]}]);
+    policy
 }
 
 fn with_health(mut policy: Value) -> Value {
@@ -92,8 +109,9 @@ pub fn all() -> Vec<Scenario> {
     let gone = |version, paused| (None, version, paused, &[][..]);
     let story = |name, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once(release).chain(acts.iter().copied()).collect();
-        Scenario { name, policy, guarded, script, end, budget: None }
+        Scenario { name, policy, services: &["hello"], guarded, script, end, budget: None }
     };
+    let worker = |name, policy, guarded, acts: &[(When, Act)], end| Scenario { services: &[], ..story(name, policy, guarded, acts, end) };
     let brisk = || quarters("0s", "Resilient", "Adopt");
     let held = || quarters("500ms", "Resilient", "Adopt");
     vec![
@@ -155,6 +173,32 @@ pub fn all() -> Vec<Scenario> {
             held(),
             false,
             &[(Asked(75), Image("v3"))],
+            (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
+        ),
+        Scenario { budget: Some(24), ..worker("worker", shares("0s", "Adopt"), true, &[], promoted) },
+        worker("worker, held", shares("500ms", "Adopt"), true, &[], promoted),
+        worker("worker, unguarded", shares("0s", "Adopt"), false, &[], promoted),
+        worker("worker, roll", shares("0s", "Roll"), true, &[], promoted),
+        worker("worker, approved", with_sign_off(shares("500ms", "Adopt")), true, &[], promoted),
+        worker("worker, crash in the first step", shares("2s", "Adopt"), true, &[(Asked(10), Crash("v2"))], rolled_back),
+        worker("worker, crash while both work", shares("500ms", "Adopt"), true, &[(In(Phase::Baking), Crash("v2"))], rolled_back),
+        worker("worker, unready at 50", shares("500ms", "Adopt"), true, &[(Confirmed(50), Unready("v2"))], rolled_back),
+        worker("worker, unready at 50, unguarded", shares("500ms", "Adopt"), false, &[(Confirmed(50), Unready("v2"))], rolled_back),
+        worker("worker, healthz 500 at 10", with_health(shares("2s", "Adopt")), true, &[(Confirmed(10), Health("v2", "500"))], rolled_back),
+        worker("worker, abort", shares("500ms", "Adopt"), true, &[(Confirmed(50), Abort)], rolled_back),
+        worker("worker, deleted at 50", shares("2s", "Adopt"), true, &[(Confirmed(50), DeleteRollout)], gone("v1", true)),
+        worker(
+            "worker, deleted while promoting",
+            shares("500ms", "Adopt"),
+            true,
+            &[(In(Phase::Promoting), DeleteRollout)],
+            gone("v2", false),
+        ),
+        worker(
+            "worker, superseded at 50",
+            shares("500ms", "Adopt"),
+            true,
+            &[(Confirmed(50), Image("v3"))],
             (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
         ),
     ]

@@ -74,6 +74,8 @@ pub struct Report {
     /// Writes that were taken and changed nothing.
     pub idle: usize,
     pub visits: u64,
+    /// The least number of pods that were ready at a time, from the first act on.
+    pub least_at_work: usize,
     /// Whether the moment of an act never came, so that the story has become another one.
     pub missed: bool,
     pub trace: Vec<String>,
@@ -105,6 +107,7 @@ struct Stage<'a> {
     visits: u64,
     /// Whether a client was ever answered: a proxy that is stopped before it has heard of the first pods is nobody's harm.
     answered: bool,
+    least_at_work: usize,
     broken: Vec<String>,
     trace: Vec<String>,
     /// Whether the moment of an act never came.
@@ -150,6 +153,7 @@ impl<'a> Stage<'a> {
             told: BTreeSet::new(),
             visits: 0,
             answered: false,
+            least_at_work: usize::MAX,
             broken: Vec::new(),
             trace: Vec::new(),
             missed: false,
@@ -165,7 +169,7 @@ impl<'a> Stage<'a> {
     fn prepare(&mut self) {
         let rollout = json!({
             "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello", "namespace": "default"},
-            "spec": {"workload": {"deployment": "hello"}, "services": ["hello"], "policy": self.scenario.policy},
+            "spec": {"workload": {"deployment": "hello"}, "services": self.scenario.services, "policy": self.scenario.policy},
         });
         self.ask(
             "POST",
@@ -173,7 +177,9 @@ impl<'a> Stage<'a> {
             "application/json",
             &sample::deployment("default", "hello", "v1", SIZE),
         );
-        self.ask("POST", "/api/v1/namespaces/default/services", "application/json", &sample::service("default", "hello"));
+        for service in self.scenario.services {
+            self.ask("POST", "/api/v1/namespaces/default/services", "application/json", &sample::service("default", service));
+        }
         self.ask("POST", "/apis/stepgate.dev/v1alpha1/namespaces/default/rollouts", "application/json", &rollout);
     }
 
@@ -225,6 +231,7 @@ impl<'a> Stage<'a> {
             self.happen();
             self.act();
             self.visit();
+            self.count_work();
             let now = Instant::now();
             let writes = self.law.writes.len();
             match (self.rests(), rest_since) {
@@ -380,7 +387,7 @@ impl<'a> Stage<'a> {
 
     /// One client, of many.
     fn visit(&mut self) {
-        if self.done == 0 {
+        if self.done == 0 || self.scenario.services.is_empty() {
             return;
         }
         self.visits += 1;
@@ -403,6 +410,13 @@ impl<'a> Stage<'a> {
                     self.broken.push(format!("{}: a client met {failed:?}", self.sim.now()));
                 }
             }
+        }
+    }
+
+    /// Without Services: how many pods work, from the first act on.
+    fn count_work(&mut self) {
+        if self.done > 0 {
+            self.least_at_work = self.least_at_work.min(self.law.all("pods").filter(|pod| law::serves(pod)).count());
         }
     }
 
@@ -451,10 +465,11 @@ impl<'a> Stage<'a> {
         };
         let mut broken = std::mem::take(&mut self.broken);
         broken.append(&mut self.law.broken);
-        if !self.answered {
+        if !self.answered && !self.scenario.services.is_empty() {
             broken.push("no client was ever answered".into());
         }
         broken.extend(leftovers(&self.law, &end));
+        broken.extend(self.scenario.services.iter().flat_map(|service| leftovers_of(&self.law, service)));
         let accepted = self.controllers.iter().flat_map(|controller| controller.line.records());
         let accepted =
             accepted.filter(|record| record.write.is_some() && record.code / 100 == 2 && !record.path.ends_with("/events")).count();
@@ -471,10 +486,25 @@ impl<'a> Stage<'a> {
             started: self.law.started.iter().map(|(version, pods)| (version.clone(), pods.len())).collect(),
             idle: accepted.saturating_sub(self.law.writes.len()),
             visits: self.visits,
+            least_at_work: self.least_at_work,
             missed: self.missed,
             trace: self.trace,
         }
     }
+}
+
+/// What is left of ours on a Service.
+fn leftovers_of(law: &Law, service: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let selector = law.get("services", service).map(|service| service["spec"]["selector"].clone());
+    if selector != Some(json!({"app": "hello"})) {
+        left.push(format!("left: selector {selector:?}"));
+    }
+    let affinity = law.get("services", service).map(|service| at::text(service, "/spec/sessionAffinity").to_owned());
+    if affinity.as_deref() != Some("None") {
+        left.push(format!("left: session affinity {affinity:?}"));
+    }
+    left
 }
 
 /// What is left of ours, or not as its owner made it (design §8.5), and a status that says something that is not so (§8.8).
@@ -489,14 +519,6 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     }
     if at::text(&hello, "/spec/strategy/rollingUpdate/maxSurge") != "25%" {
         left.push(format!("left: maxSurge {}", hello["spec"]["strategy"]));
-    }
-    let selector = law.get("services", "hello").map(|service| service["spec"]["selector"].clone());
-    if selector != Some(json!({"app": "hello"})) {
-        left.push(format!("left: selector {selector:?}"));
-    }
-    let affinity = law.get("services", "hello").map(|service| at::text(service, "/spec/sessionAffinity").to_owned());
-    if affinity.as_deref() != Some("None") {
-        left.push(format!("left: session affinity {affinity:?}"));
     }
     for pod in law.all("pods").filter(|pod| at::label(pod, ROTATION).is_some() && !at::deleting(pod)) {
         left.push(format!("left: rotation label on pod {}", at::name(pod)));

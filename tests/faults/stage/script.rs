@@ -93,6 +93,12 @@ impl Stage<'_> {
                 return self.sim.with(|world, now| world.tell(now, &Id::new("default", &name), "ready", "false"));
             }
             Act::Health(version, status) => self.settings.push((version, "health", status)),
+            Act::Crash(version) => {
+                if self.ready_pod(version).is_none() {
+                    return false;
+                }
+                self.settings.push((version, "crash_after", "0s"));
+            }
             Act::Abort => self.request("Abort"),
             Act::Undo => return self.undo(),
             Act::UndoTo(version) => return self.undo_to(version),
