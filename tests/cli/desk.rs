@@ -60,18 +60,36 @@ impl Desk {
 
     /// The same with nobody to control it.
     pub async fn without_controller(policy: &Value) -> Self {
+        let desk = Self::empty();
+        desk.create::<Service>(sample::service("default", "hello")).await;
+        desk.create_hello(&["hello"], policy).await;
+        desk
+    }
+
+    /// The same without a Service, with a controller.
+    pub async fn worker(policy: &Value) -> Self {
+        let desk = Self::empty();
+        desk.create_hello(&[], policy).await;
+        desk.start_controller();
+        desk.until(|status| status.stable.is_some()).await;
+        desk
+    }
+
+    /// A cluster with the kinds of Stepgate, and nothing in it.
+    pub fn empty() -> Self {
         let sim = Sim::new(&Setup::default());
         sim.spawn();
         let (controller, _) = watch::channel(Leadership::Alone);
-        let desk = Self { sim, line: Line::new(2), controller };
-        desk.create::<Deployment>(sample::deployment("default", "hello", "v1", 4)).await;
-        desk.create::<Service>(sample::service("default", "hello")).await;
-        desk.create::<Rollout>(json!({
+        Self { sim, line: Line::new(2), controller }
+    }
+
+    async fn create_hello(&self, services: &[&str], policy: &Value) {
+        self.create::<Deployment>(sample::deployment("default", "hello", "v1", 4)).await;
+        self.create::<Rollout>(json!({
             "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello", "namespace": "default"},
-            "spec": {"workload": {"deployment": "hello"}, "services": ["hello"], "policy": policy},
+            "spec": {"workload": {"deployment": "hello"}, "services": services, "policy": policy},
         }))
         .await;
-        desk
     }
 
     /// A cluster that has never heard of Stepgate.
@@ -122,7 +140,8 @@ impl Desk {
         api.create(&PostParams::default(), &serde_json::from_value(newer).unwrap()).await.unwrap();
     }
 
-    async fn create<K>(&self, object: Value)
+    /// Somebody makes an object.
+    pub async fn create<K>(&self, object: Value)
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
     {

@@ -6,6 +6,8 @@
 //! | `steer` | promote, abort, approve, retry, pause, resume |
 //! | `undo` | undo |
 //! | `watch` | status, list, history, explain, wait |
+//! | `workers` | the same of a Rollout without Services |
+//! | `examples` | the folders of `examples/`, walked through |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
 
 #![allow(
@@ -18,6 +20,8 @@
 
 mod binary;
 mod desk;
+mod examples;
 mod steer;
 mod undo;
 mod watch;
+mod workers;

@@ -1,4 +1,5 @@
-//! The pages of `docs/`: every command on them is run, every manifest is applied, every sentence that Stepgate says is explained.
+//! The pages of `docs/`: every command on them is run, every manifest is applied, every sentence that Stepgate says is explained. And the
+//! folders of `examples/`, walked through.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 
 #[path = "../controller/mod.rs"]
 mod controller;
+mod examples;
 #[path = "../kubectl/mod.rs"]
 mod kubectl;
 mod offline;

@@ -55,7 +55,7 @@ enum Begin {
 }
 
 /// A reader at work.
-struct Reader {
+pub struct Reader {
     namespace: String,
     admin: Kubectl,
     controller: Controller,
@@ -64,7 +64,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(page: &str, installed: &Cluster) -> Self {
+    pub fn new(page: &str, installed: &Cluster) -> Self {
         let (namespace, admin) = (unique(&format!("docs-{page}")), cluster().unwrap());
         admin.run(&["create", "namespace", &namespace]);
         let folder = controller::folder().join(&namespace);
@@ -85,6 +85,11 @@ impl Reader {
         let shim = self.folder.join("dry/kubectl");
         fs::write(&shim, DRY_KUBECTL.replace("KUBECTL", kubectl.trim())).unwrap();
         fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Starts the controller.
+    pub fn start(&mut self) {
+        self.controller.start();
     }
 
     fn save(&self, block: &Block) {
@@ -110,7 +115,7 @@ impl Reader {
     }
 
     /// Runs commands as a reader's shell would, and ends with the first that fails.
-    fn shell(&self, commands: &str, at: &str, dry: Dry) {
+    pub fn shell(&self, commands: &str, at: &str, dry: Dry) {
         let built = Path::new(env!("CARGO_BIN_EXE_stepgate")).parent().unwrap();
         let path = std::env::var("PATH").unwrap();
         let path = match dry {
@@ -150,7 +155,7 @@ impl Reader {
     }
 
     /// Everything that the page has made goes, while its controller can still let go of it.
-    fn leave(self) {
+    pub fn leave(self) {
         self.admin.namespace(&self.namespace).run(&["delete", "rollouts.stepgate.dev", "--all", "--timeout=60s"]);
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -158,7 +163,7 @@ impl Reader {
 
 /// Whether writes are to be dry runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dry {
+pub enum Dry {
     Yes,
     No,
 }
@@ -167,7 +172,9 @@ impl Drop for Reader {
     fn drop(&mut self) {
         // Whatever fails here must not hide why a test failed.
         let namespace = self.admin.namespace(&self.namespace);
-        namespace.try_run(&["patch", "rollout", "hello", "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#]);
+        for rollout in ["hello", "worker"] {
+            namespace.try_run(&["patch", "rollout", rollout, "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#]);
+        }
         self.admin.try_run(&["delete", "namespace", &self.namespace, "--wait=false"]);
     }
 }
@@ -178,7 +185,7 @@ fn read(page: &str, begin: Begin) {
     for block in blocks("first-release.md") {
         reader.save(&block);
     }
-    reader.controller.start();
+    reader.start();
     if begin != Begin::Files {
         reader.shell(AT_REST, "before the page", Dry::No);
     }
@@ -220,4 +227,5 @@ pages! {
     rollback: "rollback.md", AtRest;
     troubleshooting: "troubleshooting.md", AtRest;
     uninstall: "uninstall.md", ControllerDead;
+    workers: "workers.md", Files;
 }
