@@ -28,3 +28,4 @@ mod rollback;
 mod soak;
 mod undo;
 mod witness;
+mod workers;

@@ -12,6 +12,7 @@ pub struct Manifests {
     pub deployment: Value,
     /// Those that stand in its place, where the versions are Deployments of the user's own.
     pub versions: Vec<Value>,
+    /// Null where there is none.
     pub service: Value,
     pub rollout: Value,
     /// What the scenario has besides.
@@ -59,6 +60,12 @@ impl Manifests {
         self.container()["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     }
 
+    /// No Service, and a Rollout that says so.
+    pub fn work(&mut self) {
+        self.service = Value::Null;
+        self.rollout["spec"]["services"] = json!([]);
+    }
+
     /// A copy of the Deployment, as it is now, for each of these versions, by name and image. The first one is live, and the Service says
     /// so.
     pub fn declare(&mut self, versions: &[(&str, &str)]) {
@@ -97,7 +104,7 @@ impl Manifests {
         if workloads.is_empty() {
             workloads.push(&self.deployment);
         }
-        workloads.push(&self.service);
+        workloads.extend(Some(&self.service).filter(|service| !service.is_null()));
         workloads
     }
 

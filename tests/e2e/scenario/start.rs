@@ -59,6 +59,12 @@ impl Plan {
         self
     }
 
+    /// A queue worker: there is no Service, and nobody asks the application anything.
+    pub fn worker(mut self) -> Self {
+        self.manifests.work();
+        self
+    }
+
     /// A merge patch on the policy.
     pub fn policy(mut self, patch: &Value) -> Self {
         merge(&mut self.manifests.rollout["spec"]["policy"], patch);
@@ -150,7 +156,9 @@ impl Plan {
             };
             scenario.wait_for("condition Guarded", guarded).await;
         }
-        scenario.start_clients(RATE).await;
+        if !scenario.manifests.service.is_null() {
+            scenario.start_clients(RATE).await;
+        }
         scenario
     }
 

@@ -13,7 +13,7 @@ use stepgate::api::{
 };
 
 use super::{
-    objects::{HELLO, Kind, VERSION, World, text, versions},
+    objects::{HELLO, Kind, VERSION, World, is_worker, text, versions},
     ownership,
     timeline::{Change, Timeline},
 };
@@ -23,6 +23,9 @@ const PASSING: Duration = Duration::from_secs(1);
 
 /// How long a roll-out of the Deployment's own may be in the endpoints before it is caught, on a machine that is busy with four scenarios.
 const CAUGHT: Duration = Duration::from_secs(2);
+
+/// How long pods may take to start that the scenario has asked for.
+const STARTED: Duration = Duration::from_secs(15);
 
 /// What the scenario does itself, so that it cannot be held against the controller.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,8 @@ pub(super) struct Moment {
     pub status: Rc<RolloutStatus>,
     /// Whether the versions are Deployments of the user's own; so they stay when the Rollout is gone.
     pub declared: bool,
+    /// Whether the Rollout has no Services: a queue worker, whose pods work as soon as they are ready.
+    pub worker: bool,
 }
 
 /// Everything that should not have happened, one sentence each; empty after a good run.
@@ -66,6 +71,11 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
         look("a Service without endpoints (8.2)", lasting(&moments, PASSING, no_endpoints));
         look("too few pods selected (8.2)", each(&moments, |moment| small_selection(moment, allowance)));
     }
+    let starved = |limit: Duration| lasting(&moments, limit, too_little_work);
+    look(
+        "too few pods at work (8.2)",
+        if allowance.pods_change || allowance.unguarded { starved(STARTED) } else { starved(Duration::ZERO) },
+    );
     // What the Service of a declared pair selects before it names a version for the first time, its owner wrote.
     let named = moments.iter().position(|moment| moment.declared && moment.after.selector(HELLO).contains_key(VERSION));
     look("more than two revisions (8.4)", lasting(&moments[named.unwrap_or(0)..], PASSING, third_revision));
@@ -83,7 +93,10 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
         (false, false) => each(&moments, rule),
     };
     look("hold before confirmation (8.6)", shown(hold_unconfirmed));
-    look("a status that is not so (8.8)", shown(routed_untrue));
+    // Pods of a queue worker come and go while the status is on its way.
+    let is_worker = moments.last().is_some_and(|moment| moment.worker);
+    let routed = if is_worker { lasting(&moments, PASSING, routed_untrue) } else { shown(routed_untrue) };
+    look("a status that is not so (8.8)", routed);
     look("a status that is not so (8.8)", each(&moments, conditions_untrue));
     look("phases out of order", each(&moments, phase_out_of_order));
     if !allowance.steps_skipped {
@@ -103,7 +116,9 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
 fn replay(timeline: &Timeline) -> Vec<Moment> {
     let mut world = Rc::new(World::default());
     let mut status = Rc::new(RolloutStatus::default());
-    let declared = timeline.first(Kind::Rollout, HELLO).is_some_and(|rollout| !versions(rollout).is_empty());
+    let rollout = timeline.first(Kind::Rollout, HELLO);
+    let declared = rollout.is_some_and(|rollout| !versions(rollout).is_empty());
+    let worker = rollout.is_some_and(is_worker);
     let step = |change: Change| {
         let before = world.clone();
         let mut after = World::clone(&world);
@@ -112,7 +127,7 @@ fn replay(timeline: &Timeline) -> Vec<Moment> {
             status = Rc::new(after.status(HELLO));
         }
         world = Rc::new(after);
-        Moment { change, before, after: world.clone(), status: status.clone(), declared }
+        Moment { change, before, after: world.clone(), status: status.clone(), declared, worker }
     };
     timeline.in_order().into_iter().map(step).collect()
 }
@@ -158,7 +173,7 @@ fn no_endpoints(moment: &Moment) -> Option<String> {
 
 // design §8.2
 fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
-    let Moment { change, before, after, status, declared: _ } = moment;
+    let Moment { change, before, after, status, .. } = moment;
     let selector = after.selector(HELLO);
     if change.kind != Kind::Service || change.name != HELLO || before.selector(HELLO) == selector || selector.is_empty() {
         return None;
@@ -174,6 +189,13 @@ fn small_selection(moment: &Moment, allowance: &Allowance) -> Option<String> {
     let least = if back || allowance.pods_change { selectable.min(1) } else { selectable.min(size) };
     let selected = after.ready_pods(&selector).len();
     (selected < least).then(|| format!("{selector:?} selects {selected} ready pods, at least {least} were there to be selected"))
+}
+
+// design §8.2: without Services as many pods work as their owner asks for
+fn too_little_work(moment: &Moment) -> Option<String> {
+    let known = moment.worker && moment.status.stable.is_some();
+    let (ready, size) = (moment.after.ready_pods(&pair()).len(), moment.after.size(HELLO));
+    (known && ready < size).then(|| format!("{ready} of {size} pods work"))
 }
 
 // design §8.4
@@ -205,13 +227,18 @@ fn untested_traffic(moment: &Moment) -> Option<String> {
         return None;
     }
     let is_other = |pod: &String| after.hash(pod).is_some_and(|hash| hash != stable.hash);
-    let pod = after.endpoints(HELLO).into_iter().find(is_other)?;
-    Some(format!("{pod} is an endpoint in {:?} though {} is the live hash", status.phase, stable.hash))
+    let pod = reached(moment).into_iter().find(is_other)?;
+    Some(format!(
+        "{pod} is {} in {:?} though {} is the live hash",
+        if moment.worker { "at work" } else { "an endpoint" },
+        status.phase,
+        stable.hash
+    ))
 }
 
 // design §8.6
 fn hold_unconfirmed(moment: &Moment) -> Option<String> {
-    let Moment { change, before, after, status, declared: _ } = moment;
+    let Moment { change, before, status, .. } = moment;
     let step = status.step.as_ref()?;
     let since = step.since?;
     let earlier = before.status(HELLO).step.and_then(|earlier| earlier.since);
@@ -220,9 +247,10 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
     if change.kind != Kind::Rollout || earlier == Some(since) || is_over {
         return None;
     }
-    let (old, new) = sides(after, status)?;
+    let (old, new) = sides(moment)?;
     let wrong = match step.weight {
-        100 => old > 0 || new == 0,
+        // Without Services the old version works until the promotion.
+        100 if !moment.worker => old > 0 || new == 0,
         _ => old == 0 || new == 0,
     };
     let share = 100 * new / (old + new).max(1);
@@ -236,12 +264,12 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
 
 // design §8.8
 fn routed_untrue(moment: &Moment) -> Option<String> {
-    let Moment { change, before, after, status, declared: _ } = moment;
+    let Moment { change, before, status, .. } = moment;
     let routed = status.traffic.as_ref()?.routed?;
     if change.kind != Kind::Rollout || before.status(HELLO).traffic == status.traffic {
         return None;
     }
-    let (old, new) = sides(after, status)?;
+    let (old, new) = sides(moment)?;
     let wrong = (routed == 0 && new > 0) || (routed == 100 && old > 0) || (routed > 0 && new == 0);
     wrong.then(|| format!("routed {routed} % with {new} endpoints of the canary and {old} of the live side"))
 }
@@ -258,11 +286,16 @@ fn conditions_untrue(moment: &Moment) -> Option<String> {
     Some(format!("RolledBack, but {type_} is {:?} and not {expected}: {}", found(type_), status.why))
 }
 
-/// Number of endpoints of the live side and of the canary.
-fn sides(world: &World, status: &RolloutStatus) -> Option<(usize, usize)> {
-    let stable = &status.stable.as_ref()?.hash;
-    let canary = &status.canary.as_ref()?.hash;
-    let hashes: Vec<String> = world.endpoints(HELLO).iter().filter_map(|pod| world.hash(pod)).collect();
+/// Pods that take clients; without Services, pods that work.
+fn reached(moment: &Moment) -> BTreeSet<String> {
+    if moment.worker { moment.after.ready_pods(&pair()) } else { moment.after.endpoints(HELLO) }
+}
+
+/// Number of pods of the live side and of the canary that take clients, or work.
+fn sides(moment: &Moment) -> Option<(usize, usize)> {
+    let stable = &moment.status.stable.as_ref()?.hash;
+    let canary = &moment.status.canary.as_ref()?.hash;
+    let hashes: Vec<String> = reached(moment).iter().filter_map(|pod| moment.after.hash(pod)).collect();
     let count = |of: &String| hashes.iter().filter(|hash| *hash == of).count();
     Some((count(stable), count(canary)))
 }

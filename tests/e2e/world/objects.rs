@@ -35,6 +35,11 @@ pub fn versions(rollout: &Value) -> Vec<String> {
     versions.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
+/// Whether a Rollout has no Services: a queue worker.
+pub fn is_worker(rollout: &Value) -> bool {
+    rollout.pointer("/spec/services").and_then(Value::as_array).is_some_and(Vec::is_empty)
+}
+
 /// All objects of the namespace at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct World(BTreeMap<(Kind, String), Arc<Value>>);
