@@ -11,6 +11,7 @@ use stepgate::{
         bad_pair::BadPair,
         refusal::{Mismatch, Refusal, Reserved, Unsuitable},
         why::{AdoptionStage, AdoptionWait, RollStage, Why},
+        worker::NeedsService,
     },
 };
 
@@ -51,6 +52,7 @@ pub fn whys() -> Vec<Why> {
     ];
     let mut all = vec![
         Why::Serving { revision: revision() },
+        Why::Working { revision: revision() },
         Why::NativeRollout { deployment: hello() },
         Why::NativeRolloutStuck { deployment: hello() },
         Why::LiveVersionGone { deployment: hello(), hash: "5d4f8c7b9d".into() },
@@ -73,10 +75,13 @@ pub fn whys() -> Vec<Why> {
         Why::PausedBySpec { weight: 25 },
         Why::Sheltering { ready: 3, needed: 4 },
         Why::Baking { until: time() },
+        Why::WorkingTogether { until: time() },
         Why::Swapping { previous: "hello-blue".into() },
         Why::TakingBack { reason: reason() },
+        Why::EndingWork { reason: reason() },
         Why::BothSidesBad { reason: reason() },
         Why::RemovingCanary { reason: reason() },
+        Why::WorkEnded { reason: reason() },
         Why::KeptForDebugging { reason: reason() },
         Why::Held { revision: revision(), reason: reason() },
         Why::Deleting,
@@ -143,6 +148,15 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::ReadinessGates { deployment: hello(), condition: "target-health.example/hello".into() },
         Refusal::NameTaken { name: "hello-3f9c1a".into() },
     ];
+    let need_services = [
+        NeedsService::Step { weight: 75 },
+        NeedsService::Affinity,
+        NeedsService::ExactSplit,
+        NeedsService::FullCanary,
+        NeedsService::KeptCanary,
+        NeedsService::DarkGate { gate: gate() },
+    ];
+    all.extend(need_services.map(Refusal::NeedsService));
     all.extend(bad_pairs.map(Refusal::BadPair));
     all.extend(unsuitable.map(|problem| Refusal::ServiceUnsuitable { service: hello(), problem }));
     all
@@ -206,7 +220,11 @@ fn place(why: &Why) -> usize {
         Why::Swapping { .. } => 46,
         Why::KeepingClients { .. } => 47,
         Why::ApprovalAwaited { .. } => 48,
-        Why::Refused(refusal) => 49 + place_of_refusal(refusal),
+        Why::Working { .. } => 49,
+        Why::WorkingTogether { .. } => 50,
+        Why::EndingWork { .. } => 51,
+        Why::WorkEnded { .. } => 52,
+        Why::Refused(refusal) => 53 + place_of_refusal(refusal),
     }
 }
 
@@ -240,6 +258,14 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
         },
         Refusal::VersionNotFound { .. } => 21,
         Refusal::CookieAffinity { .. } => 30,
+        Refusal::NeedsService(what) => match what {
+            NeedsService::Step { .. } => 32,
+            NeedsService::Affinity => 33,
+            NeedsService::ExactSplit => 34,
+            NeedsService::FullCanary => 35,
+            NeedsService::KeptCanary => 36,
+            NeedsService::DarkGate { .. } => 37,
+        },
         Refusal::BadPair(bad) => match bad {
             BadPair::NoVersionLabel { .. } => 22,
             BadPair::SameVersion { .. } => 23,
@@ -255,5 +281,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..81).collect());
+    assert_eq!(found, (0..91).collect());
 }
