@@ -218,8 +218,8 @@ mod tests {
         let request = Request { id, action, revision, to: Some(of("hello:v1")), reason: String::new(), by: "alice".into() };
         model.edit_spec(|spec| spec.request = Some(request));
         let actions = decide(&model.snapshot(), model.now).actions;
-        assert!(actions.first().is_some_and(Action::is_pin), "it waits for nothing, whoever asks: {actions:?}");
-        assert_eq!(actions.iter().filter(|action| action.is_pin()).count(), 1, "{actions:?}");
+        assert!(actions.first().is_some_and(Action::is_way_back), "it waits for nothing, whoever asks: {actions:?}");
+        assert_eq!(actions.iter().filter(|action| action.is_way_back()).count(), 1, "{actions:?}");
         model.run_to(Phase::RolledBack);
         assert_eq!((live_of(&model), held_revisions(&model)), (of("hello:v1"), vec![of("hello:v3").as_str()]));
         assert!(model.status().why.contains("was taken back (undone by request)"), "{}", model.status().why);

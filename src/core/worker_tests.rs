@@ -33,7 +33,8 @@ fn healthy(replicas: i32, policy: PolicySpec) -> Model {
 
 fn request(model: &mut Model, action: RequestAction) {
     let (revision, id) = (model.hello().revision.clone(), model.now.to_string());
-    model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, reason: String::new(), by: String::new() }));
+    let request = Request { id, action, revision, to: None, reason: String::new(), by: String::new() };
+    model.edit_spec(|spec| spec.request = Some(request));
 }
 
 fn is_held(model: &Model, weight: u8) -> bool {
