@@ -136,8 +136,7 @@ async fn declared(cluster: &Cluster, rollout: &Rollout) -> anyhow::Result<Vec<Kn
     for name in &rollout.spec.workload.versions {
         let Some(object) = answered(cluster.deployments().get_opt(name)).await? else { continue };
         let facts = observe::deployment(&object);
-        let containers = facts.template.pointer("/spec/containers").and_then(Value::as_array);
-        let images = containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
+        let images = facts.images();
         known.push(Known { revision: facts.revision, images, found: Found::Version { name: name.clone(), ready: facts.status.ready } });
     }
     Ok(known)

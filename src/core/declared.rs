@@ -4,7 +4,7 @@
 use crate::api::{
     Span,
     policy::Idle,
-    status::{Outcome, Phase, Release},
+    status::{Outcome, Phase, Release, Version},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     refusal::Refusal,
     request,
     request::Command,
-    rest::begin,
+    rest::{begin, pending_version},
     rollback,
     service_split::Pin,
     snapshot::ServiceFacts,
@@ -69,6 +69,9 @@ fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progres
     };
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == wanted.revision).cloned() {
         draft.enter(Phase::RolledBack);
+        let side = declared.side(view, wanted).filter(|side| side.replica_set.revision == wanted.revision);
+        let held = side.map_or_else(|| pending_version(wanted), |side| side.version());
+        draft.status.canary = Some(Version { name: wanted.name.clone(), ..held });
         return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
     }
     if let Some(refusal) = draft.refusal.clone() {

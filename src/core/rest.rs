@@ -178,6 +178,10 @@ fn pending_template(
     }
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == hello.revision).cloned() {
         draft.enter(Phase::RolledBack);
+        // Also where it was written again once all was over: whoever asks what is held finds it here.
+        if draft.status.canary.as_ref().is_none_or(|canary| canary.revision != hello.revision) {
+            draft.status.canary = Some(pending_version(hello));
+        }
         if remove_leftovers(view, draft) == Progress::Waiting {
             return draft.wait(rollback::removing(view, LEFT_OVER.into()));
         }
@@ -251,15 +255,10 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
     draft.status.step = Some(step(&policy.steps, 1));
     draft.enter(Phase::Preparing);
     let how = if is_fast { ", which was live before, without holds (undo: Fast)" } else { "" };
-    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({}){how}", wanted.revision, images(wanted).join(", ")));
+    draft.notice(Reason::ReleaseStarted, format!("releasing revision {} ({}){how}", wanted.revision, wanted.images().join(", ")));
 }
 
 /// What is known of a version that has no pods yet.
-fn pending_version(hello: &DeploymentFacts) -> Version {
-    Version { revision: hello.revision.clone(), images: images(hello), ..Default::default() }
-}
-
-fn images(hello: &DeploymentFacts) -> Vec<String> {
-    let containers = hello.template.pointer("/spec/containers").and_then(serde_json::Value::as_array);
-    containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect()
+pub fn pending_version(hello: &DeploymentFacts) -> Version {
+    Version { revision: hello.revision.clone(), images: hello.images(), ..Default::default() }
 }

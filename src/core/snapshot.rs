@@ -94,6 +94,12 @@ impl DeploymentFacts {
         self.observed_generation >= self.generation
     }
 
+    /// The images of its template, in the containers' order.
+    pub fn images(&self) -> Vec<String> {
+        let containers = self.template.pointer("/spec/containers").and_then(Value::as_array);
+        containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect()
+    }
+
     /// Whether pods are replaced only after all old ones are gone.
     pub fn is_recreate(&self) -> bool {
         self.strategy.get("type").and_then(Value::as_str) == Some("Recreate")

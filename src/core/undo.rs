@@ -245,6 +245,8 @@ mod tests {
         model.set_image("hello:v2");
         model.run_to(Phase::RolledBack);
         assert_eq!((live_of(&model), model.status().history.len()), (of("hello:v1"), 2), "no release of it has begun");
+        let held = model.status().canary.clone().expect("what is held");
+        assert_eq!((held.revision, held.images), (of("hello:v2"), vec!["hello:v2".to_owned()]), "it is told like one that failed");
         // A third one that is promoted sets it free.
         for image in ["hello:v3", "hello:v2"] {
             model.set_image(image);

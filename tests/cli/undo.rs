@@ -93,6 +93,14 @@ async fn later_the_template_is_written_and_the_abandoned_version_stays_away() {
     desk.set_version("v2").await;
     let status = desk.until(|status| status.phase == Some(Phase::RolledBack)).await;
     assert_eq!((live(&status), status.history.len()), (revisions[0].clone(), 2), "it is not released again");
+    insta::assert_snapshot!(transcript(&desk, &revisions, "undo hello").await, @r"
+    hello: Undo of revision REVISION-2 to revision REVISION-1 is done: the abandoned revision was taken back already, and stays held
+    hello: the template of revision REVISION-1 (hello:v1) is written to Deployment hello; follow it with `stepgate wait hello --for succeeded`
+    Done
+    ");
+    assert_eq!(desk.run("wait hello --for succeeded").await.exit, Ok(Exit::Done));
+    let status = desk.until(|status| is_live(status, "hello:v1")).await;
+    assert_eq!((status.history.len(), status.canary), (2, None), "nobody restarts for that");
 }
 
 #[tokio::test(start_paused = true)]

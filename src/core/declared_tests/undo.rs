@@ -45,6 +45,8 @@ fn once_the_roles_are_swapped_it_swaps_them_back_and_the_abandoned_version_is_he
     model.set_live(GREEN);
     model.run_to(Phase::RolledBack);
     assert_eq!((stable(&model), model.pin()), (BLUE, side("blue")));
+    let held = model.status().canary.clone().expect("what is held");
+    assert_eq!((held.name.as_str(), held.revision.as_str(), held.ready), (GREEN, model.version(GREEN).revision.as_str(), 3));
     request(&mut model, RequestAction::Retry);
     model.run(|model| stable(model) == GREEN && model.phase() == Phase::Healthy);
     model.assert_clean();
