@@ -11,8 +11,10 @@ use super::{draft::Draft, pair::Pair, snapshot::Snapshot, why::Why};
 pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     let why = draft.why.to_string();
     let phase = draft.status.phase.unwrap_or(Phase::Pending);
-    let stalled = draft.why.needs_a_person() && !matches!(draft.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
     let at_rest = matches!(phase, Phase::Healthy | Phase::RolledBack) && draft.status.release.is_none();
+    // design §3: RolledBack is Stalled, also while the Deployment's own roll-out of what is held is being stopped.
+    let held = phase == Phase::RolledBack && at_rest;
+    let stalled = held || draft.why.needs_a_person() && !matches!(draft.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
     let refused = matches!(draft.why, Why::Refused(_));
     let reason = format!("{phase:?}");
     // kstatus: a resource that is stalled says so; it is Ready all the same where clients are served as they should be.

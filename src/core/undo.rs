@@ -256,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_and_written_again_is_stalled_from_the_first_moment() {
+        let mut model = released(held("FullPolicy"), &["hello:v2"]);
+        undo(&mut model, "hello:v2", "hello:v1");
+        model.set_image("hello:v1");
+        model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of("hello:v1"));
+        model.settle();
+        // No admission policy has paused it in the write that changed its template.
+        model.set_image("hello:v2");
+        model.deployments[0].paused = false;
+        model.control(Crash::Never);
+        assert_eq!(model.phase(), Phase::RolledBack);
+        assert!(!model.status().why.contains("is held"), "it is being stopped first: {}", model.status().why);
+        let holds = |type_: &str| model.status().conditions.iter().any(|one| one.type_ == type_ && one.status == "True");
+        assert_eq!(["Ready", "Stalled", "Reconciling"].map(holds), [true, true, false]);
+    }
+
+    #[test]
     fn an_undo_that_fails_is_taken_back_to_what_it_abandoned() {
         let mut model = released(held("FullPolicy"), &["hello:v2"]);
         undo(&mut model, "hello:v2", "hello:v1");

@@ -321,6 +321,8 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
         Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending],
         Progressing | Baking if swapped => &[Healthy, Preparing],
         Pending => &[Healthy, Preparing],
+        // What is held was written again.
+        Healthy if !before.rejected.is_empty() => &[Preparing, RolledBack, Pending],
         Healthy => &[Preparing, Pending],
         // Where nothing was made yet, nothing is taken back.
         Preparing if !has_canary => &[Progressing, RollingBack, RolledBack, Pending],
