@@ -33,8 +33,8 @@ use goal::{Found, Goal, Known, Refusal, Write, goal};
 #[command(
     after_long_help = "While a release is under way, or the previous version is still kept warm, the release is taken back: one write on each \
     Service. Later the template of the older revision is written to the Deployment with your rights, and released; the revision that is \
-    abandoned is held, so that it does not come back until a Retry, or until a third one has been promoted. Of versions of your own \
-    (workload.versions) live is set back, if the pods of the previous one are still there.\n\n\
+    abandoned is held, so that it does not come back until a Retry, or until a version has been promoted that no undo led to. Of versions of \
+    your own (workload.versions) live is set back, if the pods of the previous one are still there.\n\n\
     Exit codes: 0 done, 1 refused (or an error), 2 usage, 3 no controller has answered in time."
 )]
 pub struct UndoArgs {

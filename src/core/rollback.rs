@@ -81,10 +81,11 @@ pub fn reject(status: &mut RolloutStatus, rejected: Rejected) {
     all.drain(..surplus);
 }
 
-/// Design §3: a rejected revision stays held until another one has been promoted. One that was abandoned for this very
-/// revision is held on: nothing but what it was abandoned for has happened.
+/// Design §3: a rejected revision stays held until another one has been promoted. One that an undo has led to is no such other one: nothing
+/// but the way back has happened, and whatever was given up on it, or before it, is as bad as it was.
 pub fn set_free(status: &mut RolloutStatus, promoted: &str) {
-    status.rejected.retain(|rejected| rejected.instead == promoted);
+    let is_undo = status.rejected.iter().any(|rejected| rejected.instead == promoted);
+    status.rejected.retain(|rejected| is_undo && rejected.revision != promoted);
 }
 
 /// Takes a release back, as far as it can go now.

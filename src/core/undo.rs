@@ -75,6 +75,19 @@ fn was_live(history: &[HistoryEntry], revision: &str) -> bool {
     history.iter().rev().find_map(verdict) == Some(true)
 }
 
+/// Whether the last that became of a revision is that somebody went back from it. That outlasts its being held: a third one that is promoted
+/// sets it free to be written again, and does not make it one to go back to.
+pub fn was_abandoned(history: &[HistoryEntry], revision: &str) -> bool {
+    let undone = |ended: &HistoryEntry| ended.asked.iter().any(|asked| asked.action == RequestAction::Undo);
+    let verdict = |ended: &HistoryEntry| match ended.outcome {
+        Outcome::Promoted | Outcome::Unguarded if ended.revision == revision => Some(false),
+        Outcome::Promoted | Outcome::Unguarded if ended.replaced == revision => Some(undone(ended)),
+        Outcome::RolledBack if ended.revision == revision && undone(ended) => Some(true),
+        _ => None,
+    };
+    history.iter().rev().find_map(verdict) == Some(true)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -103,10 +116,14 @@ mod tests {
         let mut model = Model::new(2, policy);
         model.run_to(Phase::Healthy);
         for image in images {
-            model.set_image(image);
-            model.run_fast(|model| model.phase() == Phase::Healthy && model.hello().revision == live_of(model));
+            release(&mut model, image);
         }
         model
+    }
+
+    fn release(model: &mut Model, image: &str) {
+        model.set_image(image);
+        model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of(image));
     }
 
     fn live_of(model: &Model) -> String {
@@ -123,7 +140,7 @@ mod tests {
         let request = Request { id, action, revision, to: Some(of(to)), reason: "checkout is slow".into(), by: "alice".into() };
         model.edit_spec(|spec| spec.request = Some(request));
         model.control(Crash::Never);
-        let names = ["hello:v1", "hello:v2", "hello:v3"].map(|image| (of(image), image));
+        let names = ["hello:v1", "hello:v2", "hello:v3", "hello:v4"].map(|image| (of(image), image));
         let outcome = model.status().requests.last().map(|request| request.outcome.clone()).unwrap_or_default();
         names.iter().fold(outcome, |outcome, (revision, image)| outcome.replace(revision, image))
     }
@@ -272,6 +289,52 @@ mod tests {
         assert_eq!(["Ready", "Stalled", "Reconciling"].map(holds), [true, true, false]);
     }
 
+    /// Goes back from one version to another one, to the end.
+    fn go_back(model: &mut Model, from: &str, to: &str) {
+        undo(model, from, to);
+        release(model, to);
+    }
+
+    #[test]
+    fn a_version_that_an_undo_leads_to_sets_nothing_free() {
+        let mut model = released(held("FullPolicy"), &["hello:v2", "hello:v3"]);
+        go_back(&mut model, "hello:v3", "hello:v2");
+        go_back(&mut model, "hello:v2", "hello:v1");
+        assert_eq!(held_revisions(&model), [of("hello:v3"), of("hello:v2")]);
+        // Git still says v3.
+        model.set_image("hello:v3");
+        model.run_to(Phase::RolledBack);
+        assert_eq!(live_of(&model), of("hello:v1"));
+        // A fourth one that is promoted sets both free.
+        release(&mut model, "hello:v4");
+        assert_eq!(held_revisions(&model), [""; 0]);
+    }
+
+    #[test]
+    fn what_failed_is_held_on_when_an_older_version_is_gone_back_to() {
+        let mut model = released(held("FullPolicy"), &["hello:v2"]);
+        model.set_image("hello:v3");
+        model.run_fast(|model| model.phase() == Phase::Progressing);
+        let canary: Vec<String> = model.pods_of("hello:v3").iter().map(|pod| pod.uid.clone()).collect();
+        model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        model.run_to(Phase::RolledBack);
+        go_back(&mut model, "hello:v2", "hello:v1");
+        assert_eq!(held_revisions(&model), [of("hello:v3"), of("hello:v2")]);
+    }
+
+    #[test]
+    fn a_revision_that_is_retried_and_promoted_is_held_no_longer() {
+        let mut model = released(held("FullPolicy"), &["hello:v2", "hello:v3"]);
+        go_back(&mut model, "hello:v3", "hello:v2");
+        go_back(&mut model, "hello:v2", "hello:v1");
+        model.set_image("hello:v2");
+        model.run_to(Phase::RolledBack);
+        let (id, action, revision) = (model.now.to_string(), RequestAction::Retry, of("hello:v2"));
+        model.edit_spec(|spec| spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() }));
+        model.run_fast(|model| model.phase() == Phase::Healthy && live_of(model) == of("hello:v2"));
+        assert_eq!(held_revisions(&model), [of("hello:v3")], "v3 was given up for this very one");
+    }
+
     #[test]
     fn an_undo_that_fails_is_taken_back_to_what_it_abandoned() {
         let mut model = released(held("FullPolicy"), &["hello:v2"]);
@@ -395,6 +458,24 @@ mod tests {
             (vec![ended(Unguarded, 2, 1, false)], false),
         ] {
             assert_eq!(was_live(&history, "1"), was, "{history:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_abandoned_last_is_known_from_the_history_until_it_is_live_again() {
+        use Outcome::{Promoted, RolledBack, Superseded, Unguarded};
+        for (history, was) in [
+            (vec![], false),
+            (vec![ended(Promoted, 2, 1, false)], false),
+            (vec![ended(Promoted, 2, 1, true)], true),
+            (vec![ended(Promoted, 2, 1, true), ended(Promoted, 3, 2, false)], true),
+            (vec![ended(Promoted, 2, 1, true), ended(Superseded, 1, 0, false)], true),
+            (vec![ended(Promoted, 2, 1, true), ended(Promoted, 1, 2, false)], false),
+            (vec![ended(Promoted, 2, 1, true), ended(Unguarded, 1, 2, false), ended(Unguarded, 3, 1, false)], false),
+            (vec![ended(Promoted, 1, 0, false), ended(Promoted, 2, 1, false), ended(RolledBack, 1, 0, true)], true),
+            (vec![ended(Promoted, 1, 0, false), ended(Promoted, 2, 1, false), ended(RolledBack, 1, 0, false)], false),
+        ] {
+            assert_eq!(was_abandoned(&history, "1"), was, "{history:?}");
         }
     }
 

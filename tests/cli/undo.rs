@@ -104,6 +104,27 @@ async fn later_the_template_is_written_and_the_abandoned_version_stays_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn undo_after_undo_leads_further_back() {
+    let (desk, revisions) = released(&flip("5s"), &["v2", "v3"]).await;
+    for image in ["hello:v2", "hello:v1"] {
+        desk.run("undo hello").await.exit.unwrap();
+        desk.until(|status| is_live(status, image)).await;
+    }
+    let nothing = "error: Rollout hello remembers no version that was live before revision REVISION-1; there is no other one that --to could name\n";
+    assert_eq!(transcript(&desk, &revisions, "undo hello").await, nothing);
+    desk.set_version("v3").await;
+    let status = desk.until(|status| status.phase == Some(Phase::RolledBack)).await;
+    assert_eq!(live(&status), revisions[0], "the first that was abandoned is held like the last one");
+    // One that is promoted sets them free, and does not make them versions to go back to.
+    desk.set_version("v4").await;
+    desk.until(|status| is_live(status, "hello:v4") && status.rejected.is_empty()).await;
+    desk.run("undo hello").await.exit.unwrap();
+    desk.until(|status| is_live(status, "hello:v1")).await;
+    let said = transcript(&desk, &revisions, "undo hello").await;
+    assert!(said.starts_with("error: Rollout hello remembers no version that was live before revision REVISION-1;"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn any_version_of_the_history_can_be_gone_back_to() {
     let (desk, revisions) = released(&flip("5s"), &["v2", "v3"]).await;
     insta::assert_snapshot!(transcript(&desk, &revisions, "undo hello --to 0123456789").await, @r"

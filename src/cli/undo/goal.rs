@@ -10,6 +10,7 @@ use crate::{
         status::{Outcome, Phase, Rejected},
     },
     cli::request::Refusal as RequestRefusal,
+    core::undo::was_abandoned,
 };
 
 /// A version that there is.
@@ -162,11 +163,12 @@ fn abandoned<'a>(status: &'a RolloutStatus, live: &'a str, to: Option<&str>) -> 
     held.map_or((live, "live"), |held| (&held.revision, "held"))
 }
 
-/// The revision that was live last, but for those that are held and the one that is live now.
+/// The revision that was live last, but for the one that is live now, those that are held, and those that were abandoned since.
 pub fn before<'a>(status: &'a RolloutStatus, live: &str) -> Option<&'a str> {
     let ended = status.history.iter().rev().filter(|ended| matches!(ended.outcome, Outcome::Promoted | Outcome::Unguarded));
     let mut were_live = ended.flat_map(|ended| [ended.revision.as_str(), ended.replaced.as_str()]);
-    were_live.find(|revision| !revision.is_empty() && *revision != live && rejected(status, revision).is_none())
+    let is_good = |revision: &str| rejected(status, revision).is_none() && !was_abandoned(&status.history, revision);
+    were_live.find(|revision| !revision.is_empty() && *revision != live && is_good(revision))
 }
 
 fn rejected<'a>(status: &'a RolloutStatus, revision: &str) -> Option<&'a Rejected> {
@@ -300,6 +302,12 @@ mod tests {
         status.rejected = serde_json::from_value(rejected).unwrap();
         let known = [found(OLDER, "hello:v0"), found(OLD, "hello:v1"), found(NEW, "hello:v2")];
         assert_eq!(short(&rollout, &known, None, None).map(|(_, to, _)| to), Ok(NEW.to_owned()), "the one before that");
+        // A third one has been promoted: it is held no longer.
+        let status = rollout.status.as_mut().unwrap();
+        status.rejected.clear();
+        let asked = json!([{"action": "Undo", "by": "alice", "verified": true}]);
+        status.history.last_mut().unwrap().asked = serde_json::from_value(asked).unwrap();
+        assert_eq!(short(&rollout, &known, None, None).map(|(_, to, _)| to), Ok(NEW.to_owned()), "it is passed over all the same");
     }
 
     #[test]
