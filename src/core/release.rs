@@ -13,7 +13,7 @@ use super::{
     request::Command,
     roll, rollback, steps,
     traffic::{Sides, open_all},
-    validate,
+    undo, validate,
     view::{Side, View},
     why::{Names, Why},
 };
@@ -80,6 +80,13 @@ fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command
     {
         let revision = release.revision.clone();
         draft.status.rejected.retain(|rejected| rejected.revision != revision);
+    }
+    if command == Some(Command::Abort)
+        && let (Some(release), Some(request)) = (&draft.status.release, &view.snapshot.rollout.spec.request)
+    {
+        // Whoever takes it back means the revision, also where something else had begun to, such as a Service that is gone.
+        let revision = release.revision.clone();
+        undo::give_up(draft, request, revision, view.now);
     }
     if command.is_some()
         && let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut())

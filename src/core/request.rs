@@ -102,7 +102,8 @@ pub fn reason(request: &Request) -> String {
     if request.reason.is_empty() { by.to_owned() } else { format!("{by}: {}", request.reason) }
 }
 
-fn is_done(record: &RequestRecord) -> bool {
+/// Whether it was carried out.
+pub fn is_done(record: &RequestRecord) -> bool {
     record.outcome.starts_with("done")
 }
 

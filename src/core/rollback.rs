@@ -3,7 +3,7 @@
 use crate::api::{
     POD_TEMPLATE_HASH, Span,
     policy::OnFailure,
-    status::{HistoryEntry, Outcome, Phase, Rejected, Release, Rollback, RollbackReason, RolloutStatus, Traffic},
+    status::{HistoryEntry, Outcome, Phase, Rejected, Release, RequestRecord, Rollback, RollbackReason, RolloutStatus, Traffic},
 };
 
 use super::{
@@ -16,7 +16,6 @@ use super::{
     service_split::Pin,
     snapshot::ServiceFacts,
     traffic::{move_services, open_all, settle},
-    undo,
     view::{Side, View},
     why::Why,
     worker,
@@ -55,12 +54,14 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress
         reason: Reason::RollbackStarted,
         note: format!("taking revision {} back: {}", release.revision, rollback.message),
     });
-    let request = view.snapshot.rollout.spec.request.as_ref();
+    // Also where a failure is seen in the same moment, and is told as the reason.
+    let is_asked = |record: &&RequestRecord| record.at == Some(view.now) && record.revision == release.revision && request::is_done(record);
+    let asked = draft.status.requests.last().filter(is_asked);
     let rejected = rollback.reason.rejects().then(|| Rejected {
         revision: release.revision.clone(),
         reason: rollback.message.clone(),
         gate: rollback.gate.clone(),
-        instead: request.filter(|_| rollback.reason == RollbackReason::Aborted).map(undo::instead).unwrap_or_default(),
+        instead: asked.map(|record| record.to.clone()).unwrap_or_default(),
         at: rollback.at,
     });
     release.rollback = Some(rollback);

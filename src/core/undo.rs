@@ -1,6 +1,8 @@
 //! Going back to a revision that was live before. While a release is under way that is to take it back; afterwards it is a release of the
 //! older revision, whose template (or `workload.live`) whoever asks writes with their own rights: the controller never does.
 
+use jiff::Timestamp;
+
 use crate::api::{
     PolicySpec, Span,
     policy::{Step, Undo},
@@ -42,6 +44,15 @@ pub fn abandon(view: &View<'_>, draft: &mut Draft, request: &Request) {
         let (revision, instead) = (request.revision.clone(), instead(request));
         rollback::reject(&mut draft.status, Rejected { revision, reason: reason(request), gate: String::new(), instead, at: view.now });
     }
+}
+
+/// Puts on record that a revision which is being taken back already is given up by request too. What it was taken back for stays its reason.
+pub fn give_up(draft: &mut Draft, request: &Request, revision: String, now: Timestamp) {
+    let new = |revision| Rejected { revision, reason: reason(request), gate: String::new(), instead: String::new(), at: now };
+    let known = draft.status.rejected.iter().find(|rejected| rejected.revision == revision).cloned();
+    let known = known.unwrap_or_else(|| new(revision));
+    let instead = if request.action == RequestAction::Undo { instead(request) } else { known.instead };
+    rollback::reject(&mut draft.status, Rejected { instead, ..known });
 }
 
 fn live<'a>(view: &View<'a>) -> Option<&'a str> {
@@ -315,8 +326,7 @@ mod tests {
         let mut model = released(held("FullPolicy"), &["hello:v2"]);
         model.set_image("hello:v3");
         model.run_fast(|model| model.phase() == Phase::Progressing);
-        let canary: Vec<String> = model.pods_of("hello:v3").iter().map(|pod| pod.uid.clone()).collect();
-        model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        make_unready(&mut model, "hello:v3");
         model.run_to(Phase::RolledBack);
         go_back(&mut model, "hello:v2", "hello:v1");
         assert_eq!(held_revisions(&model), [of("hello:v3"), of("hello:v2")]);
@@ -335,14 +345,69 @@ mod tests {
         assert_eq!(held_revisions(&model), [of("hello:v3")], "v3 was given up for this very one");
     }
 
+    /// The revisions that are held, each with the one that an undo put in its place.
+    fn held_instead(model: &Model) -> Vec<(String, String)> {
+        model.status().rejected.iter().map(|rejected| (rejected.revision.clone(), rejected.instead.clone())).collect()
+    }
+
+    fn make_unready(model: &mut Model, image: &str) {
+        let uids: Vec<String> = model.pods_of(image).iter().map(|pod| pod.uid.clone()).collect();
+        model.pods.iter_mut().filter(|pod| uids.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+    }
+
+    #[test]
+    fn what_is_undone_while_it_is_taken_back_for_another_reason_does_not_come_back() {
+        for action in [RequestAction::Undo, RequestAction::Abort] {
+            let mut model = in_phase(&["hello:v2"], Phase::Progressing);
+            let services = std::mem::take(&mut model.services);
+            model.control(Crash::Never);
+            assert_eq!((model.phase(), held_revisions(&model)), (Phase::RollingBack, vec![""; 0]), "the Service is gone");
+            let to = (action == RequestAction::Undo).then(|| of("hello:v2"));
+            let request = Request { id: "one".into(), action, revision: of("hello:v3"), to, reason: String::new(), by: String::new() };
+            model.edit_spec(|spec| spec.request = Some(request));
+            model.control(Crash::Never);
+            assert_eq!(model.status().requests.last().map(|record| record.outcome.as_str()), Some("done: the release is being taken back"));
+            model.services = services;
+            model.run_to(Phase::RolledBack);
+            let instead = if action == RequestAction::Undo { of("hello:v2") } else { String::new() };
+            assert_eq!(held_instead(&model), [(of("hello:v3"), instead)], "{action:?}");
+            model.run(|model| model.status().why.contains("is held"));
+        }
+    }
+
+    #[test]
+    fn an_undo_to_an_older_one_is_on_record_whatever_else_takes_the_release_back() {
+        for order in ["together", "failure first", "failure first, then an abort"] {
+            let mut model = in_phase(&["hello:v2"], Phase::Progressing);
+            model.run_fast(|model| model.status().traffic.as_ref().is_some_and(|traffic| traffic.routed == Some(50)));
+            make_unready(&mut model, "hello:v3");
+            if order != "together" {
+                model.control(Crash::Never);
+                assert_eq!((model.phase(), held_instead(&model)), (Phase::RollingBack, vec![(of("hello:v3"), String::new())]));
+            }
+            undo(&mut model, "hello:v3", "hello:v1");
+            if order == "failure first, then an abort" {
+                let (id, action, revision) = ("abort".into(), RequestAction::Abort, of("hello:v3"));
+                model.edit_spec(|spec| {
+                    spec.request = Some(Request { id, action, revision, to: None, reason: String::new(), by: String::new() });
+                });
+                model.control(Crash::Never);
+            }
+            assert_eq!(held_instead(&model), [(of("hello:v3"), of("hello:v1"))], "{order}");
+            let reason = &model.status().rejected[0].reason;
+            assert!(!reason.contains("by request"), "{order}: the failure is told: {reason}");
+            release(&mut model, "hello:v1");
+            assert_eq!(held_revisions(&model), [of("hello:v3")], "{order}");
+        }
+    }
+
     #[test]
     fn an_undo_that_fails_is_taken_back_to_what_it_abandoned() {
         let mut model = released(held("FullPolicy"), &["hello:v2"]);
         undo(&mut model, "hello:v2", "hello:v1");
         model.set_image("hello:v1");
         model.run_fast(|model| model.phase() == Phase::Progressing);
-        let canary: Vec<String> = model.pods_of("hello:v1").iter().map(|pod| pod.uid.clone()).collect();
-        model.pods.iter_mut().filter(|pod| canary.contains(&pod.uid)).for_each(|pod| pod.ready = false);
+        make_unready(&mut model, "hello:v1");
         model.run_to(Phase::RolledBack);
         assert_eq!(live_of(&model), of("hello:v2"));
         let held: Vec<(String, String)> = model.status().rejected.iter().map(|old| (old.revision.clone(), old.instead.clone())).collect();
