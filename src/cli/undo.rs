@@ -26,7 +26,7 @@ use super::{
     request::{ATTEMPTS, RequestArgs, ask, unless_changed, write},
 };
 
-use goal::{Found, Goal, Known, Refusal, Write, goal};
+use goal::{Found, Goal, Known, Refusal, Write, goal, has_ended};
 
 /// What `stepgate undo` takes.
 #[derive(Args, Clone, Debug)]
@@ -69,7 +69,7 @@ pub async fn run(args: &UndoArgs, cluster: &Cluster, out: &mut Output<'_>) -> an
         Write::Template(_, template) => Some(write_template(cluster, &rollout, template, Run::Dry).await?),
         Write::Nothing | Write::Live(_) => None,
     };
-    let (written, goal) = ask(request, cluster, out, |rollout, id| {
+    let (written, asked) = ask(request, cluster, out, |rollout, id| {
         let goal = decide(rollout)?;
         let request = Request {
             id,
@@ -82,7 +82,20 @@ pub async fn run(args: &UndoArgs, cluster: &Cluster, out: &mut Output<'_>) -> an
         Ok((request, goal))
     })
     .await?;
-    let Goal { abandoned: _, to, write } = goal;
+    let later;
+    let Goal { abandoned: _, to, write } = match (asked, written) {
+        (Goal { abandoned, to, write: Write::Nothing }, Exit::Done) => {
+            let now = cluster.rollout(name).await?;
+            if has_ended(&now, &abandoned) {
+                // It ended as this was asked for, so clients are on what is abandoned: the way back is a release of its own.
+                later = versions(cluster, &now).await?;
+                goal(&now, &later, Some(&to), Some(&abandoned))?
+            } else {
+                Goal { abandoned, to, write: Write::Nothing }
+            }
+        }
+        (asked, _) => asked,
+    };
     let follow = cluster.caller.command(&format!("wait {name} --for succeeded"));
     match (write, written) {
         (Write::Nothing, _) => {}

@@ -12,7 +12,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use stepgate::{
-    api::{Rollout, RolloutStatus},
+    api::{Rollout, RolloutStatus, rollout::Request},
     cli::{
         Cli,
         caller::{Caller, Program},
@@ -172,6 +172,17 @@ impl Desk {
             sleep(MOMENT).await;
         }
         panic!("it never came to that: {:?} {}", status.phase, status.why);
+    }
+
+    /// Waits until somebody asks for something.
+    pub async fn until_asked(&self) -> Request {
+        for _ in 0..PATIENCE {
+            if let Some(request) = self.rollouts().get("hello").await.unwrap().spec.request {
+                return request;
+            }
+            sleep(MOMENT).await;
+        }
+        panic!("nobody asks for anything");
     }
 
     /// Waits until the hold of a step runs.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use stepgate::{
-    api::{RolloutStatus, status::Phase},
+    api::{RolloutStatus, rollout::Request, status::Phase},
     cli::exit::Exit,
 };
 
@@ -185,6 +186,30 @@ async fn where_no_controller_answers_the_template_is_not_written() {
     assert!(is_live(&status, "hello:v2"), "its clients stay where they are: {}", status.why);
     assert_eq!(desk.run("undo hello").await.exit, Ok(Exit::Done));
     desk.until(|status| is_live(status, "hello:v1")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_release_ends_as_it_is_asked_for_the_template_is_written_all_the_same() {
+    let desk = Desk::new(&flip("1h")).await;
+    let mut revisions = vec![live(&desk.until(|status| status.stable.is_some()).await)];
+    desk.set_version("v2").await;
+    let status = desk.until(|status| status.phase == Some(Phase::Baking)).await;
+    revisions.push(status.release.unwrap().revision);
+    desk.stop_controller();
+    // A controller whose record of the end was on its way as the request was read, and that answers it with that end.
+    let ends = async {
+        let Request { id, action, revision, to, .. } = desk.until_asked().await;
+        let outcome = "done: the abandoned revision is held from now on";
+        let requests = json!([{"id": id, "action": action, "revision": revision, "to": to, "outcome": outcome}]);
+        let status = json!({"phase": "Healthy", "stable": status.canary, "canary": null, "release": null, "step": null, "requests": requests});
+        desk.rollouts().patch_status("hello", &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await.unwrap();
+    };
+    let (said, ()) = tokio::join!(transcript(&desk, &revisions, "undo hello"), ends);
+    insta::assert_snapshot!(said, @r"
+    hello: Undo of revision REVISION-2 to revision REVISION-1 is done: the abandoned revision is held from now on
+    hello: the template of revision REVISION-1 (hello:v1) is written to Deployment hello; follow it with `stepgate wait hello --for succeeded`
+    Done
+    ");
 }
 
 #[tokio::test(start_paused = true)]

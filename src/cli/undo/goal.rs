@@ -163,6 +163,12 @@ fn abandoned<'a>(status: &'a RolloutStatus, live: &'a str, to: Option<&str>) -> 
     held.map_or((live, "live"), |held| (&held.revision, "held"))
 }
 
+/// Whether the release of this revision has ended well, so that there is none any more that could be taken back.
+pub fn has_ended(rollout: &Rollout, revision: &str) -> bool {
+    let ended = |status: &RolloutStatus| status.release.is_none() && status.stable.as_ref().is_some_and(|live| live.revision == revision);
+    rollout.status.as_ref().is_some_and(ended)
+}
+
 /// The revision that was live last, but for the one that is live now, those that are held, and those that were abandoned since.
 pub fn before<'a>(status: &'a RolloutStatus, live: &str) -> Option<&'a str> {
     let ended = status.history.iter().rev().filter(|ended| matches!(ended.outcome, Outcome::Promoted | Outcome::Unguarded));
@@ -289,6 +295,15 @@ mod tests {
                 "no ReplicaSet has the template of revision {OLDER} any more; write that template yourself, and it is released like any other; there is no other one that --to could name"
             ))
         );
+    }
+
+    #[test]
+    fn a_release_that_is_over_cannot_be_taken_back() {
+        for (at, revision, over) in
+            [("baking", NEW, false), ("rolling back", NEW, false), ("rolled back", NEW, false), ("healthy", OLD, true), ("unseen", NEW, false)]
+        {
+            assert_eq!(has_ended(&place(at), revision), over, "{at}");
+        }
     }
 
     #[test]
