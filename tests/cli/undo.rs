@@ -105,6 +105,18 @@ async fn later_the_template_is_written_and_the_abandoned_version_stays_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn typed_twice_it_is_done_once() {
+    let (desk, revisions) = released(&flip("5s"), &["v2"]).await;
+    desk.run("undo hello").await.exit.unwrap();
+    desk.until(|status| status.release.is_some()).await;
+    insta::assert_snapshot!(transcript(&desk, &revisions, "undo hello").await, @r"
+    error: Rollout hello is on its way back to revision REVISION-1 already; follow it with `stepgate wait hello --for succeeded`, or call that off with `stepgate abort hello`
+    ");
+    let status = desk.until(|status| is_live(status, "hello:v1")).await;
+    assert_eq!(status.requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn undo_after_undo_leads_further_back() {
     let (desk, revisions) = released(&flip("5s"), &["v2", "v3"]).await;
     for image in ["hello:v2", "hello:v1"] {

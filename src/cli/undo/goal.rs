@@ -7,7 +7,7 @@ use crate::{
     api::{
         Rollout, RolloutStatus,
         rollout::RequestAction,
-        status::{Outcome, Phase, Rejected},
+        status::{Outcome, Phase, Rejected, Release},
     },
     cli::request::Refusal as RequestRefusal,
     core::undo::was_abandoned,
@@ -58,6 +58,11 @@ pub enum Refusal {
     NothingLive { name: String },
     #[error("revision {revision} of Rollout {name} is {state} itself{others}")]
     Itself { name: String, revision: String, state: &'static str, others: Others },
+    #[error(
+        "Rollout {name} is on its way back to revision {to} already; follow it with `stepgate wait {name} --for succeeded`, or call that off \
+         with `stepgate abort {name}`"
+    )]
+    OnItsWay { name: String, to: String },
     #[error("Rollout {name} remembers no version that was live before revision {live}{others}")]
     NothingBefore { name: String, live: String, others: Others },
     #[error(
@@ -116,6 +121,9 @@ pub fn goal<'a>(rollout: &Rollout, known: &'a [Known], to: Option<&str>, insiste
         let (found, insisted) = (abandoned.to_owned(), insisted.to_owned());
         return Err(RequestRefusal::AnotherRevision { name, found, state, insisted }.into());
     }
+    if let Some(release) = status.release.as_ref().filter(|release| to.is_none() && insisted.is_none() && leads_back(status, release, live)) {
+        return Err(Refusal::OnItsWay { name, to: release.revision.clone() });
+    }
     let to = match to {
         Some(to) if to == abandoned => {
             let others = Others::but(known, status, &[live, abandoned]);
@@ -161,6 +169,11 @@ fn abandoned<'a>(status: &'a RolloutStatus, live: &'a str, to: Option<&str>) -> 
     }
     let held = status.canary.as_ref().filter(|_| status.phase == Some(Phase::RolledBack) && to.is_none_or(|to| to == live));
     held.map_or((live, "live"), |held| (&held.revision, "held"))
+}
+
+/// Whether a release is what an earlier undo has led to. The same words once more, in haste, do not mean the way forward again.
+fn leads_back(status: &RolloutStatus, release: &Release, live: &str) -> bool {
+    release.rollback.is_none() && rejected(status, live).is_some_and(|abandoned| abandoned.instead == release.revision)
 }
 
 /// Whether the release of this revision has ended well, so that there is none any more that could be taken back.
@@ -295,6 +308,21 @@ mod tests {
                 "no ReplicaSet has the template of revision {OLDER} any more; write that template yourself, and it is released like any other; there is no other one that --to could name"
             ))
         );
+    }
+
+    #[test]
+    fn the_way_back_is_not_called_off_by_the_same_words_once_more() {
+        let mut rollout = place("holding");
+        let abandoned = json!([{"revision": OLD, "reason": "undone by request", "instead": NEW, "at": "2026-11-21T14:17:20Z"}]);
+        rollout.status.as_mut().unwrap().rejected = serde_json::from_value(abandoned).unwrap();
+        let known = [found(OLD, "hello:v1"), found(NEW, "hello:v2")];
+        let on_its_way = format!(
+            "Rollout hello is on its way back to revision {NEW} already; follow it with `stepgate wait hello --for succeeded`, or call that off with `stepgate abort hello`"
+        );
+        assert_eq!(short(&rollout, &known, None, None), Err(on_its_way));
+        let called_off = Ok((NEW.to_owned(), OLD.to_owned(), "nothing".to_owned()));
+        assert_eq!(short(&rollout, &known, Some(OLD), None), called_off, "whoever names a revision means it");
+        assert_eq!(short(&rollout, &known, None, Some(NEW)), called_off);
     }
 
     #[test]
