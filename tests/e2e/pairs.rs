@@ -1,7 +1,7 @@
 //! Versions that are all Deployments of the user's own (`workload.versions`): clients are moved between pods that are there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -45,17 +45,6 @@ async fn at(plan: Plan, weight: u8) -> Scenario {
     s
 }
 
-/// uids of all pods of the application.
-fn uids(s: &Scenario) -> BTreeSet<String> {
-    let labels = BTreeMap::from([("app".to_owned(), HELLO.to_owned())]);
-    s.timeline.borrow().now.live_pods(&labels).map(|pod| text(pod, "/metadata/uid").to_owned()).collect()
-}
-
-/// Writes to the Service so far, by anybody.
-fn service_writes(s: &Scenario) -> usize {
-    s.timeline.borrow().counts().get(&(Kind::Service, HELLO)).copied().unwrap_or_default()
-}
-
 fn names(version: &str) -> impl Fn(&World) -> bool {
     let version = Some(version.to_owned());
     move |world| world.selector(HELLO).remove(VERSION) == version
@@ -77,11 +66,11 @@ async fn expect_rejection(s: &mut Scenario) -> RolloutStatus {
 
 async fn readiness_lost_at(plan: Plan, weight: u8, pods: Pods) {
     let mut s = at(plan, weight).await;
-    let before = uids(&s);
+    let before = s.uids();
     let failed_at = s.behave(pods, "ready=false").await;
     expect_rejection(&mut s).await;
     s.assert_no_answer("v2", failed_at, OFF_THE_TRAFFIC);
-    assert_eq!(uids(&s), before, "a version of the user's own keeps its pods");
+    assert_eq!(s.uids(), before, "a version of the user's own keeps its pods");
     s.finish().await;
 }
 
@@ -96,14 +85,14 @@ async fn refused(plan: Plan, reason: &str, words: &str) {
     let mut s = plan.start_without_clients().await;
     let message = s.wait_for_refusal(HELLO, reason).await;
     assert!(message.contains(words), "{message}");
-    assert_eq!(service_writes(&s), 1, "the Service was made, and that was all");
+    assert_eq!(s.service_writes(), 1, "the Service was made, and that was all");
     s.finish().await;
 }
 
 crate::scenarios! {
     async fn swap_their_roles_and_nobody_restarts(plan: Plan) {
         let mut s = pair(plan, 4).start().await;
-        let before = uids(&s);
+        let before = s.uids();
         s.set_live("green").await;
         for weight in [25, 50, 75, 100] {
             let routed = s.wait_for_weight(weight).await.traffic.and_then(|traffic| traffic.routed);
@@ -111,35 +100,35 @@ crate::scenarios! {
         }
         let status = s.wait_for_live("green").await;
         assert_eq!((outcomes(&status), status.rejected.len()), (vec![Outcome::Promoted], 0));
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 
     async fn flip_and_flip_back_by_one_write_each(plan: Plan) {
         let mut s = flip(plan, "1m").start().await;
-        let (before, writes) = (uids(&s), service_writes(&s));
+        let (before, writes) = (s.uids(), s.service_writes());
         s.set_live("green").await;
         s.wait_for_phase(Phase::Baking).await;
-        assert_eq!(service_writes(&s), writes + 1);
+        assert_eq!(s.service_writes(), writes + 1);
         let back_at = Instant::now();
         s.set_live("blue").await;
         let status = s.wait_for_live("blue").await;
-        assert_eq!((service_writes(&s), outcomes(&status)), (writes + 2, vec![Outcome::Superseded]));
+        assert_eq!((s.service_writes(), outcomes(&status)), (writes + 2, vec![Outcome::Superseded]));
         assert!(status.rejected.is_empty(), "nobody has said that green is bad: {:?}", status.rejected);
         s.assert_no_answer("v2", back_at, OFF_THE_TRAFFIC);
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 
     async fn are_released_back_and_forth(plan: Plan) {
         let mut s = flip(plan, "500ms").start().await;
-        let before = uids(&s);
+        let before = s.uids();
         for live in ["green", "blue", "green", "blue"] {
             s.set_live(live).await;
             s.wait_for_live(live).await;
         }
         assert_eq!(outcomes(&s.status()), [Outcome::Promoted; 4]);
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 
@@ -147,10 +136,10 @@ crate::scenarios! {
         let mut s = flip(plan, "10m").start().await;
         s.set_live("green").await;
         s.wait_for_phase(Phase::Baking).await;
-        let (writes, at) = (service_writes(&s), Instant::now());
+        let (writes, at) = (s.service_writes(), Instant::now());
         s.request(RequestAction::Abort).await;
         expect_rejection(&mut s).await;
-        assert_eq!(service_writes(&s), writes + 1);
+        assert_eq!(s.service_writes(), writes + 1);
         s.assert_no_answer("v2", at, OFF_THE_TRAFFIC);
         s.set_live("blue").await;
         s.wait_for_live("blue").await;
@@ -181,13 +170,13 @@ crate::scenarios! {
     async fn three_of_them_have_clients_two_at_a_time(plan: Plan) {
         let plan = plan.replicas(2).versions(&[("blue", "v1"), ("green", "v2"), ("red", "v3")]);
         let mut s = plan.hold("1s").start().await;
-        let before = uids(&s);
+        let before = s.uids();
         s.set_live("green").await;
         s.wait_for_weight(75).await;
         s.set_live("red").await;
         let status = s.wait_for_live("red").await;
         assert_eq!(outcomes(&status), [Outcome::Superseded, Outcome::Promoted]);
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 
@@ -224,7 +213,7 @@ crate::scenarios! {
 
     async fn survive_a_controller_that_is_killed_in_mid_flip(plan: Plan) {
         let mut s = flip(plan, "300ms").start().await;
-        let before = uids(&s);
+        let before = s.uids();
         let lives = ["green", "blue"].into_iter().cycle().take(8);
         for (live, after) in lives.zip((0..).map(|number| Duration::from_millis(150) * number)) {
             s.set_live(live).await;
@@ -234,17 +223,17 @@ crate::scenarios! {
             s.wait_for_live(live).await;
         }
         assert_eq!(outcomes(&s.status()), [Outcome::Promoted; 8]);
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 
     async fn deleting_the_rollout_at_75_leaves_the_service_with_the_live_one(plan: Plan) {
         let mut s = at(plan, 75).await;
-        let before = uids(&s);
+        let before = s.uids();
         s.delete_rollout().await;
         s.wait_until("the Rollout to be gone", |world| world.get(Kind::Rollout, HELLO).is_none()).await;
         assert!(names("blue")(&s.timeline.borrow().now));
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.finish().await;
     }
 }

@@ -1,13 +1,10 @@
 //! `stepgate undo`: back to what was live before, and what is abandoned does not come back.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stepgate::api::{
-    RolloutStatus,
+    POD_TEMPLATE_HASH, RolloutStatus,
     rollout::RequestAction,
     status::{Outcome, Phase},
 };
@@ -15,7 +12,7 @@ use tokio::time;
 
 use crate::{
     scenario::{Guard, Plan, Scenario, Style},
-    world::{HELLO, Kind, text},
+    world::{HELLO, Kind},
 };
 
 /// A release of v2 that has come to its end, and the revisions of both.
@@ -35,17 +32,6 @@ fn outcomes(s: &Scenario) -> Vec<Outcome> {
     s.status().history.iter().map(|entry| entry.outcome).collect()
 }
 
-/// uids of all pods of the application.
-fn uids(s: &Scenario) -> BTreeSet<String> {
-    let labels = BTreeMap::from([("app".to_owned(), HELLO.to_owned())]);
-    s.timeline.borrow().now.live_pods(&labels).map(|pod| text(pod, "/metadata/uid").to_owned()).collect()
-}
-
-/// Writes to the Service so far, by anybody.
-fn service_writes(s: &Scenario) -> usize {
-    s.timeline.borrow().counts().get(&(Kind::Service, HELLO)).copied().unwrap_or_default()
-}
-
 /// The steps of a policy, held for so long.
 fn steps(hold: &str) -> Value {
     [25, 50, 75, 100].iter().map(|weight| json!({"weight": weight, "hold": hold})).collect()
@@ -54,21 +40,23 @@ fn steps(hold: &str) -> Value {
 crate::scenarios! {
     async fn in_the_bake_clients_are_taken_back_and_nobody_restarts(plan: Plan) {
         let mut s = plan.replicas(3).policy(&json!({"steps": [{"weight": 100}], "keepPrevious": "10m"})).start().await;
-        let (before, old) = (uids(&s), live(&s.status()));
+        let (before, old) = (s.uids(), live(&s.status()));
         s.set_image("v2").await;
         s.wait_for_phase(Phase::Baking).await;
-        let writes = service_writes(&s);
+        let writes = s.service_writes();
         let said = s.undo(&["--reason", "e2e"]).await;
         assert!(said.ends_with(&format!("to revision {old} is done: the release is taken back\n")), "{said}");
         let status = s.wait_for_phase(Phase::RolledBack).await;
         assert_eq!((status.rejected.len(), outcomes(&s)), (1, vec![Outcome::RolledBack]));
-        assert_eq!(service_writes(&s), writes + 2, "back to the live version, and in the end as its owner wrote it");
+        // Service and Rollout are seen by different watches.
+        s.wait_until("the Service to be open", |world| !world.selector(HELLO).contains_key(POD_TEMPLATE_HASH)).await;
+        assert_eq!(s.service_writes(), writes + 2, "back to the live version, and in the end as its owner wrote it");
         let off_at = Instant::now();
         // Again: the Deployment gets the template that serves.
         s.manifests.set_image("v1");
         s.undo(&[]).await;
         s.wait_for_healthy("v1").await;
-        assert_eq!(uids(&s), before);
+        assert_eq!(s.uids(), before);
         s.assert_no_answer("v2", off_at, Duration::ZERO);
         s.finish().await;
     }
@@ -134,26 +122,29 @@ crate::scenarios_unguarded_at_night! {
         s.patch_rollout(&json!({"spec": {"policy": {"steps": steps("10m"), "undo": "Fast"}}})).await;
         s.manifests.set_image("v1");
         s.undo(&[]).await;
+        let begun = s.wait_for("the release of v1", |status| status.release.is_some()).await;
+        assert!(begun.release.is_some_and(|release| release.policy.steps.iter().all(|step| step.hold.0.is_zero())));
         for weight in [25, 50, 75] {
             s.wait_for(&format!("{weight} % to be confirmed"), |status| {
                 let confirmed = status.release.as_ref().map_or(100, |release| release.max_weight);
                 confirmed >= weight
             }).await;
         }
-        s.wait_for_healthy("v1").await;
+        let status = s.wait_for_healthy("v1").await;
+        assert_eq!(status.history.last().map(|entry| (entry.outcome, entry.max_weight)), Some((Outcome::Promoted, 100)));
         s.finish().await;
     }
 
     async fn of_declared_versions_swaps_them_back_while_there_are_pods(plan: Plan) {
         let plan = plan.replicas(2).versions(&[("blue", "v1"), ("green", "v2")]);
         let mut s = plan.hold("300ms").policy(&json!({"keepPrevious": "500ms"})).start().await;
-        let before = uids(&s);
+        let before = s.uids();
         s.set_live("green").await;
         s.wait_for_live("green").await;
         let said = s.undo(&[]).await;
         assert!(said.contains(&format!("{HELLO}: workload.live is {HELLO}-blue; follow it with ")), "{said}");
         s.wait_for_live("blue").await;
-        assert_eq!((uids(&s), outcomes(&s)), (before, vec![Outcome::Promoted; 2]));
+        assert_eq!((s.uids(), outcomes(&s)), (before, vec![Outcome::Promoted; 2]));
         s.set_live("green").await;
         let status = s.wait_for_phase(Phase::RolledBack).await;
         assert_eq!(status.stable.map(|stable| stable.name), Some(format!("{HELLO}-blue")));

@@ -1,7 +1,7 @@
 //! What users, tools, pods and fate do in a scenario, and how it waits.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -154,6 +154,17 @@ impl Scenario {
     /// Addresses of pods.
     pub fn addresses(&self, pods: Pods) -> Vec<String> {
         self.pods(pods).iter().map(|pod| text(pod, "/status/podIP").to_owned()).filter(|address| !address.is_empty()).collect()
+    }
+
+    /// uids of all pods of the application, without those that are ending.
+    pub fn uids(&self) -> BTreeSet<String> {
+        let labels = BTreeMap::from([("app".to_owned(), HELLO.to_owned())]);
+        self.timeline.borrow().now.live_pods(&labels).map(|pod| text(pod, "/metadata/uid").to_owned()).collect()
+    }
+
+    /// Writes to the Service so far, by anybody.
+    pub fn service_writes(&self) -> usize {
+        self.timeline.borrow().counts().get(&(Kind::Service, HELLO)).copied().unwrap_or_default()
     }
 
     /// The Rollout's status as last seen.
