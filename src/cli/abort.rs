@@ -2,13 +2,11 @@
 
 use clap::Args;
 
-use crate::api::rollout::RequestAction;
-
 use super::{
     cluster::Cluster,
     exit::Exit,
     output::Output,
-    request::{self, RequestArgs},
+    request::{self, RequestArgs, Steer},
 };
 
 /// What `stepgate abort` takes.
@@ -23,5 +21,5 @@ pub struct AbortArgs {
 /// # Errors
 /// See [`request::run`].
 pub async fn run(args: &AbortArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    request::run(&args.request, RequestAction::Abort, cluster, out).await
+    request::run(&args.request, Steer::Abort, cluster, out).await
 }

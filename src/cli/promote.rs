@@ -2,13 +2,11 @@
 
 use clap::Args;
 
-use crate::api::rollout::RequestAction;
-
 use super::{
     cluster::Cluster,
     exit::Exit,
     output::Output,
-    request::{self, RequestArgs},
+    request::{self, RequestArgs, Steer},
 };
 
 /// What `stepgate promote` takes.
@@ -28,6 +26,6 @@ pub struct PromoteArgs {
 /// See [`request::run`].
 pub async fn run(args: &PromoteArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let PromoteArgs { full, request } = args;
-    let action = if *full { RequestAction::PromoteFull } else { RequestAction::Promote };
+    let action = if *full { Steer::PromoteFull } else { Steer::Promote };
     request::run(request, action, cluster, out).await
 }

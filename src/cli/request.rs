@@ -58,6 +58,28 @@ pub struct RequestArgs {
     pub cluster: ClusterArgs,
 }
 
+/// What can be asked of a release. (Going back to an older revision is asked of the Rollout: [`super::undo`].)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    Promote,
+    PromoteFull,
+    Abort,
+    Approve,
+    Retry,
+}
+
+impl From<Steer> for RequestAction {
+    fn from(steer: Steer) -> Self {
+        match steer {
+            Steer::Promote => Self::Promote,
+            Steer::PromoteFull => Self::PromoteFull,
+            Steer::Abort => Self::Abort,
+            Steer::Approve => Self::Approve,
+            Steer::Retry => Self::Retry,
+        }
+    }
+}
+
 /// Why a request is not written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -75,21 +97,20 @@ pub enum Refusal {
     Unanswered { name: String, action: RequestAction, revision: String },
 }
 
-/// The request that carries out `action` on the revision under release, or, for `Retry`, on the one that was rejected.
+/// The request that carries out `steer` on the revision under release, or, for `Retry`, on the one that was rejected.
 ///
 /// # Errors
 /// When there is no such revision, when it is not the one insisted on, or when an earlier request would be lost. An `Abort` never waits
 /// for an earlier request.
-pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, reason: &str, id: String) -> Result<Request, Refusal> {
-    let name = rollout.name_any();
+pub fn draft(rollout: &Rollout, steer: Steer, insisted: Option<&str>, reason: &str, id: String) -> Result<Request, Refusal> {
+    let (name, action) = (rollout.name_any(), steer.into());
     let Some(status) = &rollout.status else { return Err(Refusal::NotSeen { name, action }) };
-    let (revision, state) = match action {
-        RequestAction::Retry => (rejected(status).ok_or_else(|| Refusal::NothingRejected { name: name.clone() })?, "the rejected one"),
-        RequestAction::Promote | RequestAction::PromoteFull | RequestAction::Abort | RequestAction::Approve | RequestAction::Undo => {
+    let (revision, state) = match steer {
+        Steer::Retry => (rejected(status).ok_or_else(|| Refusal::NothingRejected { name: name.clone() })?, "the rejected one"),
+        Steer::Promote | Steer::PromoteFull | Steer::Abort | Steer::Approve => {
             let release = status.release.as_ref();
             let nothing = || {
-                let undo =
-                    if action == RequestAction::Abort { format!("; to go back all the same: stepgate undo {name}") } else { String::new() };
+                let undo = if steer == Steer::Abort { format!("; to go back all the same: stepgate undo {name}") } else { String::new() };
                 Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(rollout) + &undo }
             };
             (release.map(|release| release.revision.clone()).ok_or_else(nothing)?, "under release")
@@ -98,7 +119,7 @@ pub fn draft(rollout: &Rollout, action: RequestAction, insisted: Option<&str>, r
     if let Some(insisted) = insisted.filter(|insisted| *insisted != revision) {
         return Err(Refusal::AnotherRevision { name, found: revision, state, insisted: insisted.to_owned() });
     }
-    if let Some(earlier) = unanswered(rollout).filter(|_| action != RequestAction::Abort) {
+    if let Some(earlier) = unanswered(rollout).filter(|_| steer != Steer::Abort) {
         return Err(Refusal::Unanswered { name, action: earlier.action, revision: earlier.revision.clone() });
     }
     Ok(Request { id, action, revision, to: None, reason: reason.to_owned(), by: String::new() })
@@ -172,8 +193,8 @@ pub async fn write<T>(
 ///
 /// # Errors
 /// When it is not written ([`Refusal`]), or the controller refuses it.
-pub async fn run(args: &RequestArgs, action: RequestAction, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let draft = |rollout: &Rollout, id| Ok((draft(rollout, action, args.revision.as_deref(), &args.reason, id)?, ()));
+pub async fn run(args: &RequestArgs, steer: Steer, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let draft = |rollout: &Rollout, id| Ok((draft(rollout, steer, args.revision.as_deref(), &args.reason, id)?, ()));
     ask(args, cluster, out, draft).await.map(|(exit, ())| exit)
 }
 
@@ -243,29 +264,29 @@ mod tests {
     use super::*;
     use crate::cli::sample::{NEW, OLD, now, rollout};
 
-    fn drafted(place: &str, action: RequestAction, insisted: Option<&str>) -> Result<Request, String> {
-        draft(&rollout(place), action, insisted, "looks good", "one".to_owned()).map_err(|refusal| refusal.to_string())
+    fn drafted(place: &str, steer: Steer, insisted: Option<&str>) -> Result<Request, String> {
+        draft(&rollout(place), steer, insisted, "looks good", "one".to_owned()).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
     fn a_request_is_for_the_revision_under_release() {
         for place in ["preparing", "holding", "paused", "baking", "promoting", "rolling back"] {
-            let request = drafted(place, RequestAction::Abort, None).unwrap();
+            let request = drafted(place, Steer::Abort, None).unwrap();
             assert_eq!((request.revision.as_str(), request.reason.as_str(), request.by.as_str()), (NEW, "looks good", ""), "{place}");
         }
-        assert!(drafted("holding", RequestAction::Promote, Some(NEW)).is_ok());
+        assert!(drafted("holding", Steer::Promote, Some(NEW)).is_ok());
     }
 
     #[test]
     fn a_retry_is_for_the_revision_that_was_rejected() {
         for place in ["rolling back", "kept", "rolled back"] {
-            assert_eq!(drafted(place, RequestAction::Retry, None).unwrap().revision, NEW, "{place}");
+            assert_eq!(drafted(place, Steer::Retry, None).unwrap().revision, NEW, "{place}");
         }
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused_before_it_is_written() {
-        use RequestAction::{Abort, Promote, Retry};
+        use Steer::{Abort, Promote, Retry};
         for (place, action, insisted, sentence) in [
             ("unseen", Promote, None, "no controller has looked at Rollout hello yet, so there is nothing to Promote"),
             (
@@ -295,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_abort_waits_for_no_earlier_request() {
-        assert!(drafted("unanswered", RequestAction::Abort, None).is_ok());
+        assert!(drafted("unanswered", Steer::Abort, None).is_ok());
     }
 
     #[test]

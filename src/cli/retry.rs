@@ -2,13 +2,11 @@
 
 use clap::Args;
 
-use crate::api::rollout::RequestAction;
-
 use super::{
     cluster::Cluster,
     exit::Exit,
     output::Output,
-    request::{self, RequestArgs},
+    request::{self, RequestArgs, Steer},
 };
 
 /// What `stepgate retry` takes.
@@ -23,5 +21,5 @@ pub struct RetryArgs {
 /// # Errors
 /// See [`request::run`].
 pub async fn run(args: &RetryArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    request::run(&args.request, RequestAction::Retry, cluster, out).await
+    request::run(&args.request, Steer::Retry, cluster, out).await
 }

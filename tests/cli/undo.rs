@@ -123,7 +123,8 @@ async fn undo_after_undo_leads_further_back() {
         desk.run("undo hello").await.exit.unwrap();
         desk.until(|status| is_live(status, image)).await;
     }
-    let nothing = "error: Rollout hello remembers no version that was live before revision REVISION-1; there is no other one that --to could name\n";
+    let nothing =
+        "error: Rollout hello remembers no version that was live before revision REVISION-1; there is no other one that --to could name\n";
     assert_eq!(transcript(&desk, &revisions, "undo hello").await, nothing);
     desk.set_version("v3").await;
     let status = desk.until(|status| status.phase == Some(Phase::RolledBack)).await;
@@ -213,7 +214,8 @@ async fn where_the_release_ends_as_it_is_asked_for_the_template_is_written_all_t
         let Request { id, action, revision, to, .. } = desk.until_asked().await;
         let outcome = "done: the abandoned revision is held from now on";
         let requests = json!([{"id": id, "action": action, "revision": revision, "to": to, "outcome": outcome}]);
-        let status = json!({"phase": "Healthy", "stable": status.canary, "canary": null, "release": null, "step": null, "requests": requests});
+        let status =
+            json!({"phase": "Healthy", "stable": status.canary, "canary": null, "release": null, "step": null, "requests": requests});
         desk.rollouts().patch_status("hello", &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await.unwrap();
     };
     let (said, ()) = tokio::join!(transcript(&desk, &revisions, "undo hello"), ends);

@@ -121,7 +121,8 @@ pub fn goal<'a>(rollout: &Rollout, known: &'a [Known], to: Option<&str>, insiste
         let (found, insisted) = (abandoned.to_owned(), insisted.to_owned());
         return Err(RequestRefusal::AnotherRevision { name, found, state, insisted }.into());
     }
-    if let Some(release) = status.release.as_ref().filter(|release| to.is_none() && insisted.is_none() && leads_back(status, release, live)) {
+    if let Some(release) = status.release.as_ref().filter(|release| to.is_none() && insisted.is_none() && leads_back(status, release, live))
+    {
         return Err(Refusal::OnItsWay { name, to: release.revision.clone() });
     }
     let to = match to {
@@ -327,9 +328,13 @@ mod tests {
 
     #[test]
     fn a_release_that_is_over_cannot_be_taken_back() {
-        for (at, revision, over) in
-            [("baking", NEW, false), ("rolling back", NEW, false), ("rolled back", NEW, false), ("healthy", OLD, true), ("unseen", NEW, false)]
-        {
+        for (at, revision, over) in [
+            ("baking", NEW, false),
+            ("rolling back", NEW, false),
+            ("rolled back", NEW, false),
+            ("healthy", OLD, true),
+            ("unseen", NEW, false),
+        ] {
             assert_eq!(has_ended(&place(at), revision), over, "{at}");
         }
     }
