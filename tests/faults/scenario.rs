@@ -99,6 +99,7 @@ fn with_affinity(mut policy: Value) -> Value {
 }
 
 /// All stories.
+#[allow(clippy::too_many_lines, reason = "one table")]
 pub fn all() -> Vec<Scenario> {
     use Act::*;
     use When::*;
