@@ -16,6 +16,7 @@ use crate::{
     world::{Change, HELLO, Kind, violations},
 };
 
+use releases::Pair;
 use ways_back::Break;
 
 /// A measurement; it makes one row or more.
@@ -31,9 +32,10 @@ enum What {
     Probes { period: &'static str },
     Abort(u8),
     Break(Break),
-    Flip,
+    Flip(Pair),
     Release,
     Many,
+    Sticky,
     AtRest,
     Memory { rollouts: usize },
 }
@@ -55,9 +57,11 @@ pub const ALL: &[Measurement] = &[
     of(Group::WaysBack, "break-unready", What::Break(Break::OneUnready)),
     of(Group::WaysBack, "break-crash", What::Break(Break::AllCrash)),
     of(Group::WaysBack, "break-500", What::Break(Break::AllAnswer500)),
-    of(Group::Releases, "flip", What::Flip),
+    of(Group::Releases, "flip", What::Flip(Pair::Managed)),
+    of(Group::Releases, "flip-pair", What::Flip(Pair::Declared)),
     of(Group::Releases, "release", What::Release),
     of(Group::Releases, "many", What::Many),
+    of(Group::Releases, "sticky", What::Sticky),
     of(Group::AtRest, "rest", What::AtRest),
     of(Group::AtRest, "memory-50", What::Memory { rollouts: 50 }),
     of(Group::AtRest, "memory-1000", What::Memory { rollouts: 1000 }),
@@ -72,9 +76,10 @@ impl Measurement {
             What::Probes { period } => vec![ways_back::probes(plan, runs, period).await],
             What::Abort(weight) => ways_back::abort(plan, runs, weight).await,
             What::Break(how) => ways_back::breaks(plan, runs, how).await,
-            What::Flip => releases::flip(plan, runs).await,
+            What::Flip(pair) => releases::flip(plan, runs, pair).await,
             What::Release => releases::release(plan, runs).await,
             What::Many => releases::many(plan, runs).await,
+            What::Sticky => releases::sticky(plan, runs).await,
             What::AtRest => rest::requests(plan).await,
             What::Memory { rollouts } => rest::memory(plan, rollouts).await,
         }

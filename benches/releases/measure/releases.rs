@@ -32,6 +32,12 @@ use crate::{
 /// Requests a second on new connections while releases and rollbacks are counted.
 const RATE: f64 = 200.0;
 
+/// Clients with an address of their own: each comes once a second.
+const ADDRESSES: u8 = 200;
+
+/// Each of them has come twice.
+const TWO_VISITS: Duration = Duration::from_secs(2);
+
 /// Longer than a client waits for an answer: then every request is on record.
 const ALL_ANSWERED: Duration = Duration::from_secs(6);
 
@@ -50,12 +56,31 @@ pub async fn by_hand(plan: Plan, runs: usize) -> Vec<Row> {
     vec![Row { what: "limit: one PATCH by hand, sent -> answered", bar: "", peer: "", samples: writes }]
 }
 
-pub async fn flip(plan: Plan, runs: usize) -> Vec<Row> {
-    let mut s = start(blue_green(plan)).await;
+/// Whose Deployments are flipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pair {
+    /// The user has one, the canary is made.
+    Managed,
+    /// The user has both.
+    Declared,
+}
+
+/// All clients to the new version and back again, 50 flips or more.
+pub async fn flip(plan: Plan, runs: usize, pair: Pair) -> Vec<Row> {
+    let plan = blue_green(plan);
+    let mut s = match pair {
+        Pair::Managed => start(plan).await,
+        Pair::Declared => plan.versions(&[("blue", "v1"), ("green", "v2")]).start().await,
+    };
+    s.forget_clients().await;
+    s.start_clients(RATE).await;
     let (mut there, mut back) = (Vec::new(), Vec::new());
-    for run in 1..=runs {
+    for run in 1..=runs.max(25) {
         s.pause().await;
-        new_version(&mut s, "v2", run).await;
+        match pair {
+            Pair::Managed => new_version(&mut s, "v2", run).await,
+            Pair::Declared => s.set_live("green").await,
+        }
         s.wait_for("a canary that waits to be let in", |status| {
             status.phase == Some(Phase::Preparing)
                 && status.why.contains("paused")
@@ -69,29 +94,97 @@ pub async fn flip(plan: Plan, runs: usize) -> Vec<Row> {
         time::sleep(Duration::from_secs(1)).await;
         there.push(last_answer(&mut s, "v1", at));
         let at = Instant::now();
-        s.request(RequestAction::Abort).await;
-        s.wait_for_phase(Phase::RolledBack).await;
+        match pair {
+            Pair::Managed => {
+                s.request(RequestAction::Abort).await;
+                s.wait_for_phase(Phase::RolledBack).await;
+            }
+            Pair::Declared => {
+                s.set_live("blue").await;
+                s.wait_for_live("blue").await;
+            }
+        }
         time::sleep(Duration::from_secs(1)).await;
         back.push(last_answer(&mut s, "v2", at));
-        back_to_rest(&mut s, "v1", "0").await;
+        if pair == Pair::Managed {
+            back_to_rest(&mut s, "v1", "0").await;
+        }
     }
+    time::sleep(ALL_ANSWERED).await;
     let failed = s.clients().failed().len();
     end(s).await;
+    let ([there_is, back_is, failed_are], bar, peers) = match pair {
+        Pair::Managed => (
+            [
+                "blue-green: command -> last answer of the old version",
+                "blue-green: back again -> last answer of the new version",
+                "failed requests of all of these flips, at 200 a second",
+            ],
+            "p50 100 ms, p99 250 ms",
+            ["52 ms (A)", "151 ms (A)", "0"],
+        ),
+        Pair::Declared => (
+            [
+                "versions of your own: command -> last answer of the old version",
+                "versions of your own: back again -> last answer of the new version",
+                "failed requests of all of these flips, at 200 a second",
+            ],
+            "500 ms",
+            ["-", "-", "-"],
+        ),
+    };
     vec![
-        Row {
-            what: "blue-green: command -> last answer of the old version",
-            bar: "p50 100 ms, p99 250 ms",
-            peer: "52 ms (A)",
-            samples: there,
-        },
-        Row {
-            what: "blue-green: back again -> last answer of the new version",
-            bar: "p50 100 ms, p99 250 ms",
-            peer: "151 ms (A)",
-            samples: back,
-        },
-        Row { what: "failed requests of all of these flips, at 100 a second", bar: "0", peer: "0", samples: vec![count(failed)] },
+        Row { what: there_is, bar, peer: peers[0], samples: there },
+        Row { what: back_is, bar, peer: peers[1], samples: back },
+        Row { what: failed_are, bar: "0", peer: peers[2], samples: vec![count(failed)] },
     ]
+}
+
+/// Clients of 200 addresses, by session affinity: whole releases, and others that are aborted at 75 %.
+pub async fn sticky(plan: Plan, runs: usize) -> Vec<Row> {
+    let steps = [25, 50, 75, 100].map(|weight| json!({"weight": weight, "hold": if weight == 75 { "10m" } else { "1s" }}));
+    let policy = json!({"steps": steps, "keepPrevious": "1s", "affinity": {"clientIP": {"timeout": "10m"}}});
+    let mut s = start(plan.clients(ADDRESSES).policy(&policy)).await;
+    let [mut moves, mut off, mut failed] = [const { Vec::new() }; 3];
+    for round in 1..=runs.min(10) {
+        let image = if round % 2 == 1 { "v2" } else { "v1" };
+        all_anew(&mut s).await;
+        new_version(&mut s, image, round).await;
+        s.wait_for_weight(75).await;
+        time::sleep(TWO_VISITS).await;
+        s.request(RequestAction::Promote).await;
+        s.wait_for_healthy(image).await;
+        time::sleep(TWO_VISITS).await;
+        let ways = s.clients().versions_by_source();
+        assert_eq!(ways.len(), usize::from(ADDRESSES), "addresses that had answers");
+        moves.push(count(ways.values().map(|versions| versions.len() - 1).max().unwrap_or_default()));
+        failed.push(count(s.clients().failed().len()));
+
+        all_anew(&mut s).await;
+        new_version(&mut s, "v3", round).await;
+        s.wait_for_weight(75).await;
+        time::sleep(TWO_VISITS).await;
+        let at = Instant::now();
+        s.request(RequestAction::Abort).await;
+        s.wait_for_phase(Phase::RolledBack).await;
+        time::sleep(ALL_ANSWERED).await;
+        off.push(last_answer(&mut s, "v3", at));
+        failed.push(count(s.clients().failed().len()));
+        back_to_rest(&mut s, image, &round.to_string()).await;
+    }
+    end(s).await;
+    vec![
+        Row { what: "of 200 addresses with session affinity: most moves of one in a release", bar: "1", peer: "-", samples: moves },
+        Row { what: "session affinity: abort at 75 % -> last answer of the new version", bar: "1 s", peer: "-", samples: off },
+        Row { what: "failed requests of each of these releases, at 200 a second", bar: "0", peer: "-", samples: failed },
+    ]
+}
+
+/// Clients that nobody knows yet: the report of those before is over.
+async fn all_anew(s: &mut Scenario) {
+    s.forget_clients().await;
+    s.start_clients(RATE).await;
+    time::sleep(TWO_VISITS).await;
 }
 
 /// Time from a command to the last request on a new connection that this version answered.

@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     fs,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     report::{
         Row,
-        Sample::{self, Count, Megabytes, Percent},
+        Sample::{self, Count, Megabytes, Percent, Time},
     },
     scenario::{Manifests, Plan, Scenario},
     world::{HELLO, Timeline},
@@ -45,6 +46,9 @@ const AT_ONCE: usize = 12;
 /// Rollouts in a namespace. The API server evaluates the admission policies once for every Rollout in the namespace of the object that is
 /// written: with 500 in one namespace it answered after seconds.
 const IN_A_NAMESPACE: usize = 50;
+
+/// How often each command is asked.
+const COMMANDS: usize = 20;
 
 /// How long the cluster's own controllers may take to make and count the pods.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -83,7 +87,7 @@ fn but_watches(asked: Option<Asked>) -> Vec<Sample> {
     asked.into_iter().map(|asked| Count(asked.writes() + asked.reads())).collect()
 }
 
-/// Memory, processor time and requests with so many Rollouts at rest, of four pods each, 50 in a namespace.
+/// Memory, processor time, requests, and the answers of the command line with so many Rollouts at rest, of four pods each, 50 in a namespace.
 ///
 /// A node has room for some dozens of these pods, so no scheduler is told of them, and what a kubelet would say of them is said here.
 pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
@@ -94,7 +98,7 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
         s.restart_for_all_namespaces();
     }
     let begun = Instant::now();
-    let [mut memory, mut share, mut requests] = [const { Vec::new() }; 3];
+    let [mut memory, mut share, mut requests, mut list, mut status] = [const { Vec::new() }; 5];
     if populate(&s, rollouts).await {
         eprintln!("{rollouts} Rollouts at rest after {:.0?}", begun.elapsed());
         time::sleep(CALM).await;
@@ -104,13 +108,32 @@ pub async fn memory(plan: Plan, rollouts: usize) -> Vec<Row> {
         share.push(Percent(100.0 * busy.as_secs_f64() / MINUTE.as_secs_f64()));
         memory.push(Megabytes(resident(s.controller_pid())));
         requests.extend(but_watches(asked));
+        list.extend((0..COMMANDS).map(|_| command(&["list", "-A"])));
+        status.extend((0..COMMANDS).map(|_| command(&["status", HELLO, "-n", &s.namespace])));
     }
     // With the controller still at work: its finalizers would keep the namespace.
     let namespaces: Vec<String> = (0..rollouts.div_ceil(IN_A_NAMESPACE)).map(|number| namespace(&s, number)).collect();
     let mut delete = vec!["delete", "namespace", "--ignore-not-found", "--timeout=10m"];
     delete.extend(namespaces.iter().map(String::as_str));
     s.kubectl(&delete, &Value::Null).await;
-    rows(rollouts, memory, share, requests)
+    let mut rows = rows(rollouts, memory, share, requests);
+    if rollouts > IN_A_NAMESPACE {
+        rows.push(Row { what: "`stepgate list -A` of 1,000 Rollouts, the whole process", bar: "1 s", peer: "-", samples: list });
+        rows.push(Row { what: "`stepgate status` of one of them, the whole process", bar: "100 ms", peer: "-", samples: status });
+    }
+    rows
+}
+
+/// From the start of a command to its end.
+fn command(args: &[&str]) -> Sample {
+    let kubeconfig = std::env::var_os("STEPGATE_KUBECONFIG").expect("the cluster under test");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stepgate"));
+    command.args(args).env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+    let at = Instant::now();
+    let ended = command.status().expect("the built binary");
+    let took = at.elapsed();
+    assert!(ended.success(), "stepgate {args:?}: {ended}");
+    Time(took)
 }
 
 /// Whether so many Rollouts are `Healthy` in time; if not, it says why. No panic: what was made so far must be taken away again.
