@@ -1,28 +1,22 @@
 //! The `stepgate` command, which is also `kubectl stepgate` when found under that name.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use stepgate::cli::{
     Cli,
     exit::Exit,
-    output::{self, Output, Reader},
+    output::{self, Output},
 };
-use terminal_size::terminal_size;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let (cli, program) = Cli::read(std::env::args_os());
     let filter = EnvFilter::try_from_env("STEPGATE_LOG").unwrap_or_else(|_| EnvFilter::new(cli.log_filter()));
-    let ansi = std::io::stderr().is_terminal();
+    let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    // Takes colours out where there is no terminal, or NO_COLOR is set.
-    let mut stdout = anstream::stdout();
-    let reader = match terminal_size() {
-        Some((columns, _)) if stdout.is_terminal() => Reader::Terminal { columns: columns.0.into() },
-        _ => Reader::Program,
-    };
-    match cli.run(program, &mut Output::new(&mut stdout, reader)).await {
+    match cli.run(program, &mut Output::of(&mut std::io::stdout())).await {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("{}: {}", program.as_str(), output::causes(&error));

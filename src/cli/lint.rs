@@ -135,13 +135,13 @@ pub fn run(args: &LintArgs, out: &mut Output<'_>) -> anyhow::Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::output::Reader;
+    use crate::cli::output::{Colours, Reader};
 
     fn linted(text: &str) -> (anyhow::Result<Exit>, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let mut printed = Vec::new();
-        let exit = run(&LintArgs { files: vec![file.path().to_owned()] }, &mut Output::new(&mut printed, Reader::Program));
+        let exit = run(&LintArgs { files: vec![file.path().to_owned()] }, &mut Output::new(&mut printed, Reader::Program, Colours::Kept));
         (exit, String::from_utf8(printed).unwrap().replace(&file.path().display().to_string(), "hello.yaml"))
     }
 

@@ -1,10 +1,16 @@
 //! Where a command prints, and in which form.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    ffi::OsStr,
+    io::{self, IsTerminal, Stdout, Write},
+};
 
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
+use terminal_size::terminal_size;
 
 /// The form of an output for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,16 +64,44 @@ impl Reader {
     }
 }
 
+/// Whether text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    Kept,
+    TakenOut,
+}
+
+/// Whether standard output is a screen that can be drawn anew: a terminal, unless it says that it knows no more than lines.
+pub fn is_screen() -> bool {
+    io::stdout().is_terminal() && can_move(std::env::var_os("TERM").as_deref())
+}
+
+/// Whether a terminal of that type moves its cursor where it is told.
+fn can_move(terminal: Option<&OsStr>) -> bool {
+    terminal != Some(OsStr::new("dumb"))
+}
+
 /// The output of a command.
 pub struct Output<'a> {
     to: &'a mut dyn Write,
     pub reader: Reader,
+    colours: Colours,
 }
 
 impl<'a> Output<'a> {
-    /// An output that is read by `reader`. Colours are written always: `to` takes them out where they are not wanted.
-    pub fn new(to: &'a mut dyn Write, reader: Reader) -> Self {
-        Self { to, reader }
+    /// An output that is read by `reader`.
+    pub fn new(to: &'a mut dyn Write, reader: Reader, colours: Colours) -> Self {
+        Self { to, reader, colours }
+    }
+
+    /// Standard output, with colours where a terminal shows them and nobody objects by `NO_COLOR`.
+    pub fn of(stdout: &'a mut Stdout) -> Self {
+        let colours = if AutoStream::choice(&*stdout) == ColorChoice::Never { Colours::TakenOut } else { Colours::Kept };
+        let reader = match terminal_size() {
+            Some((columns, _)) if is_screen() => Reader::Terminal { columns: columns.0.into() },
+            _ => Reader::Program,
+        };
+        Self::new(stdout, reader, colours)
     }
 
     /// Prints, at once.
@@ -75,6 +109,30 @@ impl<'a> Output<'a> {
     /// # Errors
     /// [`Closed`], or when it cannot be written for another reason.
     pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        let text = self.coloured(text);
+        self.write(&text)
+    }
+
+    /// Prints a screen in place of the one of `height` lines above the cursor. Lines are not wrapped by the terminal meanwhile, so that each
+    /// takes one row.
+    ///
+    /// # Errors
+    /// See [`Output::print`].
+    pub fn print_over(&mut self, height: usize, screen: &str) -> anyhow::Result<()> {
+        let up = if height == 0 { String::new() } else { format!("\u{1b}[{height}A") };
+        // Whoever wants no colours wants one screen all the same, not one a second.
+        let text = format!("{up}\u{1b}[J\u{1b}[?7l{}\u{1b}[?7h", self.coloured(screen));
+        self.write(&text)
+    }
+
+    fn coloured<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.colours {
+            Colours::Kept => Cow::Borrowed(text),
+            Colours::TakenOut => Cow::Owned(strip_str(text).to_string()),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> anyhow::Result<()> {
         match self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
             other => other.context("the output could not be written"),
@@ -106,8 +164,32 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_told_from_a_full_disk() {
-        let printed = |kind| Output::new(&mut Broken(kind), Reader::Program).print("text").unwrap_err();
+        let printed = |kind| Output::new(&mut Broken(kind), Reader::Program, Colours::Kept).print("text").unwrap_err();
         assert!(printed(io::ErrorKind::BrokenPipe).is::<Closed>());
         assert!(!printed(io::ErrorKind::StorageFull).is::<Closed>());
+    }
+
+    fn drawn(height: usize, colours: Colours) -> String {
+        let mut drawn = Vec::new();
+        Output::new(&mut drawn, Reader::Terminal { columns: 80 }, colours).print_over(height, "\u{1b}[1ma\u{1b}[0m\n").unwrap();
+        String::from_utf8(drawn).unwrap()
+    }
+
+    #[test]
+    fn a_screen_is_drawn_over_the_one_before_it() {
+        assert_eq!(drawn(0, Colours::Kept), "\u{1b}[J\u{1b}[?7l\u{1b}[1ma\u{1b}[0m\n\u{1b}[?7h");
+        assert_eq!(drawn(3, Colours::Kept), "\u{1b}[3A\u{1b}[J\u{1b}[?7l\u{1b}[1ma\u{1b}[0m\n\u{1b}[?7h");
+    }
+
+    #[test]
+    fn without_colours_a_screen_is_drawn_over_the_one_before_it_too() {
+        assert_eq!(drawn(3, Colours::TakenOut), "\u{1b}[3A\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
+    }
+
+    #[test]
+    fn a_dumb_terminal_is_not_drawn_on() {
+        for (terminal, can) in [(None, true), (Some("xterm-256color"), true), (Some("dumb"), false)] {
+            assert_eq!(can_move(terminal.map(OsStr::new)), can, "{terminal:?}");
+        }
     }
 }

@@ -176,26 +176,8 @@ impl Shown {
     fn draw(&mut self, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
         let rollouts: Vec<Rollout> = self.rollouts.values().cloned().collect();
         let screen = screens(&rollouts, cluster, out.reader);
-        out.print(&over(self.height, &screen))?;
+        out.print_over(self.height, &screen)?;
         self.height = screen.lines().count();
         Ok(())
-    }
-}
-
-/// A screen in place of the one of `height` lines above the cursor. Lines are not wrapped by the terminal meanwhile, so that each takes
-/// one row.
-fn over(height: usize, screen: &str) -> String {
-    let up = if height == 0 { String::new() } else { format!("\u{1b}[{height}A") };
-    format!("{up}\u{1b}[J\u{1b}[?7l{screen}\u{1b}[?7h")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_screen_is_drawn_over_the_one_before_it() {
-        assert_eq!(over(0, "a\n"), "\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
-        assert_eq!(over(3, "a\n"), "\u{1b}[3A\u{1b}[J\u{1b}[?7la\n\u{1b}[?7h");
     }
 }

@@ -18,7 +18,7 @@ use stepgate::{
         caller::{Caller, Program},
         cluster::{Cluster, ClusterArgs},
         exit::Exit,
-        output::{Output, Reader},
+        output::{Colours, Output, Reader},
     },
     controller::{
         clock::Clock,
@@ -210,7 +210,7 @@ impl Desk {
     pub async fn run_into(&self, command: &str, reader: Reader, to: &mut dyn io::Write) -> Result<Exit, String> {
         let cli = Cli::try_parse_from(std::iter::once("stepgate").chain(command.split(' '))).map_err(|error| error.to_string())?;
         let cluster = self.cluster();
-        let ended = cli.run_in(async |_| Ok(cluster.clone()), &mut Output::new(to, reader)).await;
+        let ended = cli.run_in(async |_| Ok(cluster.clone()), &mut Output::new(to, reader, Colours::Kept)).await;
         ended.map_err(|error| format!("{error:#}"))
     }
 

@@ -9,6 +9,7 @@
 //! | `workers` | the same of a Rollout without Services |
 //! | `examples` | the folders of `examples/`, walked through |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
+//! | `terminal` | a watch on a real terminal |
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod binary;
 mod desk;
 mod examples;
 mod steer;
+mod terminal;
 mod undo;
 mod watch;
 mod workers;

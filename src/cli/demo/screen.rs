@@ -10,6 +10,7 @@ use super::{
     scene::Scene,
     view::{self, Room},
 };
+use crate::cli::output::is_screen;
 
 /// What a terminal has that does not say.
 const USUAL: Room = Room { columns: 80, rows: 24 };
@@ -35,8 +36,7 @@ pub enum Screen {
 impl Screen {
     /// What standard output and the environment ask for: a terminal gets a live view, with colours unless `NO_COLOR` is set.
     pub fn of_stdout() -> Self {
-        let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        if io::stdout().is_terminal() && !is_dumb { Self::Live { paint: colours(), drawn: 0 } } else { Self::Lines { told: String::new() } }
+        if is_screen() { Self::Live { paint: colours(), drawn: 0 } } else { Self::Lines { told: String::new() } }
     }
 
     /// Shows a scene.
