@@ -35,7 +35,10 @@ impl Program {
 #[derive(Clone, Debug)]
 pub struct Caller {
     program: Program,
-    flags: String,
+    /// The flag for the namespace, if there is one, after a space.
+    namespace: String,
+    /// Those for the cluster.
+    cluster: String,
 }
 
 impl Caller {
@@ -43,19 +46,27 @@ impl Caller {
     pub fn new(program: Program, args: &ClusterArgs) -> Self {
         let ClusterArgs { namespace, context, kubeconfig } = args;
         let kubeconfig = kubeconfig.as_ref().map(|path| path.display().to_string());
-        let flags = [(" -n ", namespace), (" --context ", context), (" --kubeconfig ", &kubeconfig)];
-        let flags = flags.into_iter().filter_map(|(flag, value)| Some(format!("{flag}{}", quoted(value.as_ref()?)))).collect();
-        Self { program, flags }
+        let flag = |name: &str, value: Option<&String>| value.map(|value| format!(" {name} {}", quoted(value))).unwrap_or_default();
+        let cluster = flag("--context", context.as_ref()) + &flag("--kubeconfig", kubeconfig.as_ref());
+        Self { program, namespace: flag("-n", namespace.as_ref()), cluster }
     }
 
     /// A command of this program: `stepgate promote hello -n shop`.
     pub fn command(&self, words: &str) -> String {
-        format!("{} {words}{}", self.program.as_str(), self.flags)
+        let Self { program, namespace, cluster } = self;
+        format!("{} {words}{namespace}{cluster}", program.as_str())
     }
 
     /// A command of `kubectl`, for the same place.
     pub fn kubectl(&self, words: &str) -> String {
-        format!("kubectl {words}{}", self.flags)
+        let Self { program: _, namespace, cluster } = self;
+        format!("kubectl {words}{namespace}{cluster}")
+    }
+
+    /// What makes the cluster know the kinds of Stepgate. The namespace is not the user's.
+    pub fn install(&self) -> String {
+        let Self { program, namespace: _, cluster } = self;
+        format!("{} install | kubectl apply -f -{cluster}", program.as_str())
     }
 }
 
@@ -90,6 +101,10 @@ mod tests {
         assert_eq!(
             caller.command("abort hello"),
             r"kubectl stepgate abort hello -n shop --context 'it'\''s prod' --kubeconfig '/tmp/kube config'"
+        );
+        assert_eq!(
+            caller.install(),
+            r"kubectl stepgate install | kubectl apply -f - --context 'it'\''s prod' --kubeconfig '/tmp/kube config'"
         );
         assert_eq!(Caller::new(Program::Stepgate, &ClusterArgs::default()).kubectl("get pods"), "kubectl get pods");
     }

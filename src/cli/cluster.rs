@@ -138,8 +138,15 @@ async fn config(context: Option<&String>, kubeconfig: Option<&PathBuf>) -> anyho
 
 /// The cluster has no Rollouts because it does not know the kind.
 #[derive(Debug, thiserror::Error)]
-#[error("this cluster does not know Rollouts; make them known with `stepgate install | kubectl apply -f -`")]
+#[error("this cluster does not know Rollouts")]
 pub struct UnknownKind;
+
+impl UnknownKind {
+    /// The same, with what to do about it.
+    pub fn told(&self, caller: &Caller) -> anyhow::Error {
+        anyhow!("{self}; make them known with `{}`", caller.install())
+    }
+}
 
 /// The answer to a call, or why there is none in words.
 ///

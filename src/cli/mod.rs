@@ -39,13 +39,13 @@ pub mod undo;
 pub mod uninstall;
 pub mod wait;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::OnceLock};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use caller::Program;
-use cluster::{Cluster, ClusterArgs};
+use cluster::{Cluster, ClusterArgs, UnknownKind};
 use exit::Exit;
 use output::{Closed, Output};
 
@@ -149,9 +149,19 @@ impl Cli {
         connect: impl AsyncFn(&ClusterArgs) -> anyhow::Result<Cluster>,
         out: &mut Output<'_>,
     ) -> anyhow::Result<Exit> {
+        let caller = OnceLock::new();
+        let connect = async |args: &ClusterArgs| {
+            let cluster = connect(args).await?;
+            caller.get_or_init(|| cluster.caller.clone());
+            Ok(cluster)
+        };
         match Box::pin(self.command.run(connect, out)).await {
             Err(error) if error.is::<Closed>() => Ok(Exit::Done),
-            other => other,
+            Err(error) => Err(match (error.downcast_ref::<UnknownKind>(), caller.get()) {
+                (Some(unknown), Some(caller)) => unknown.told(caller),
+                _ => error,
+            }),
+            done => done,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    caller::Caller,
     cluster::{Cluster, ClusterArgs, answered, follow},
     exit::Exit,
     next::CONTROLLERS,
@@ -102,7 +103,14 @@ pub enum Refusal {
 /// # Errors
 /// When there is no such revision, when it is not the one insisted on, or when an earlier request would be lost. An `Abort` never waits
 /// for an earlier request.
-pub fn draft(rollout: &Rollout, steer: Steer, insisted: Option<&str>, reason: &str, id: String) -> Result<Request, Refusal> {
+pub fn draft(
+    rollout: &Rollout,
+    steer: Steer,
+    insisted: Option<&str>,
+    reason: &str,
+    id: String,
+    caller: &Caller,
+) -> Result<Request, Refusal> {
     let (name, action) = (rollout.name_any(), steer.into());
     let Some(status) = &rollout.status else { return Err(Refusal::NotSeen { name, action }) };
     let (revision, state) = match steer {
@@ -110,7 +118,8 @@ pub fn draft(rollout: &Rollout, steer: Steer, insisted: Option<&str>, reason: &s
         Steer::Promote | Steer::PromoteFull | Steer::Abort | Steer::Approve => {
             let release = status.release.as_ref();
             let nothing = || {
-                let undo = if steer == Steer::Abort { format!("; to go back all the same: stepgate undo {name}") } else { String::new() };
+                let undo = caller.command(&format!("undo {name}"));
+                let undo = if steer == Steer::Abort { format!("; to go back all the same: {undo}") } else { String::new() };
                 Refusal::NothingUnderRelease { name: name.clone(), action, serving: serving(rollout) + &undo }
             };
             (release.map(|release| release.revision.clone()).ok_or_else(nothing)?, "under release")
@@ -194,7 +203,8 @@ pub async fn write<T>(
 /// # Errors
 /// When it is not written ([`Refusal`]), or the controller refuses it.
 pub async fn run(args: &RequestArgs, steer: Steer, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let draft = |rollout: &Rollout, id| Ok((draft(rollout, steer, args.revision.as_deref(), &args.reason, id)?, ()));
+    let RequestArgs { name: _, revision, reason, timeout: _, cluster: _ } = args;
+    let draft = |rollout: &Rollout, id| Ok((draft(rollout, steer, revision.as_deref(), reason, id, &cluster.caller)?, ()));
     ask(args, cluster, out, draft).await.map(|(exit, ())| exit)
 }
 
@@ -262,10 +272,21 @@ pub async fn until<T>(cluster: &Cluster, name: &str, timeout: Duration, seen: im
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sample::{NEW, OLD, now, rollout};
+    use crate::cli::{
+        caller::Program,
+        sample::{NEW, OLD, caller, now, rollout},
+    };
 
     fn drafted(place: &str, steer: Steer, insisted: Option<&str>) -> Result<Request, String> {
-        draft(&rollout(place), steer, insisted, "looks good", "one".to_owned()).map_err(|refusal| refusal.to_string())
+        draft(&rollout(place), steer, insisted, "looks good", "one".to_owned(), &caller()).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn the_command_that_is_suggested_leads_to_the_same_rollout() {
+        let args = ClusterArgs { namespace: Some("shop".to_owned()), context: Some("prod".to_owned()), kubeconfig: None };
+        let caller = Caller::new(Program::Plugin, &args);
+        let refused = draft(&rollout("healthy"), Steer::Abort, None, "", "one".to_owned(), &caller).unwrap_err().to_string();
+        assert!(refused.ends_with("; to go back all the same: kubectl stepgate undo hello -n shop --context prod"), "{refused}");
     }
 
     #[test]
