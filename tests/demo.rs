@@ -30,6 +30,17 @@ fn all_releases_go_as_told_and_no_request_fails() {
 }
 
 #[test]
+fn through_a_pipe_a_release_is_told_in_plain_lines() {
+    let output = stepgate().args(["demo", "--fast", "--scenario", "good"]).env("TERM", "xterm").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(!text.contains(['\u{1b}', '\r']), "{text:?}");
+    for part in ["kubectl set image deployment/hello hello=stepgate.test/hello:v2", "promoted by adoption", "; 0 failed"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
 fn an_interrupted_demo_ends_at_once_and_says_so() {
     let demo = stepgate().args(["demo", "--fast"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));

@@ -2,10 +2,11 @@
 
 use std::{
     os::unix::process::CommandExt,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
-fn run(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
+/// Runs the program under a name: its exit code, what it printed, what it complained of.
+pub fn run(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_stepgate")).arg0(name).args(args).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
@@ -40,4 +41,33 @@ fn what_was_found_ends_with_1_and_stands_on_stdout_without_colours() {
     std::fs::write(file.path(), object.replace("50", "0")).unwrap();
     let (code, out, err) = run("stepgate", &["lint", "-f", path]);
     assert!(code == Some(1) && out.contains("should be greater than or equal to 1") && err.is_empty(), "{code:?} {out} {err}");
+}
+
+#[test]
+fn a_wait_that_is_no_command_line_ends_with_2() {
+    for (args, complaint) in [
+        (&["wait", "hello"][..], "--for <WHAT>"),
+        (&["wait", "hello", "--for", "done"], "[possible values: succeeded, paused, rolled-back]"),
+        (&["wait", "hello", "--for", "paused", "--timeout", "soon"], "invalid value 'soon'"),
+    ] {
+        let (code, out, err) = run("stepgate", args);
+        assert!(code == Some(2) && out.is_empty() && err.contains(complaint), "{args:?}: {code:?} {out} {err}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    for args in [&["presets"][..], &["install"], &["completion", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_stepgate"))
+            .args(args)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert!(status.code() == Some(0) && stderr.is_empty(), "{args:?}: {status:?} {}", String::from_utf8_lossy(&stderr));
+    }
 }
