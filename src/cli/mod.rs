@@ -11,6 +11,7 @@ pub mod crds;
 pub mod demo;
 pub mod exit;
 pub mod explain;
+pub mod governing;
 pub mod history;
 pub mod install;
 pub mod lint;

@@ -9,6 +9,7 @@
 //! | `workers` | the same of a Rollout without Services |
 //! | `examples` | the folders of `examples/`, walked through |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
+//! | `simulate` | simulate |
 //! | `terminal` | a watch on a real terminal |
 
 #![allow(
@@ -22,6 +23,7 @@
 mod binary;
 mod desk;
 mod examples;
+mod simulate;
 mod steer;
 mod terminal;
 mod undo;

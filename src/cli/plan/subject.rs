@@ -1,16 +1,19 @@
 //! What the manifests ask to be released, and how.
 
 use anyhow::{bail, ensure};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
     api::{
         PolicySpec, RolloutSpec, Span,
         policy::When,
-        rollout::{DEFAULT_VERSION_LABEL, PolicyKind, Workload},
+        rollout::{DEFAULT_VERSION_LABEL, Workload},
     },
-    cli::{lint::Schemas, manifest::Manifest, presets::PRESETS},
+    cli::{
+        governing::{self, Governing, spec},
+        lint::Schemas,
+        manifest::Manifest,
+    },
     core::{
         canary,
         pair::{self, Sizes},
@@ -135,17 +138,7 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Vec<Subject>> {
     let spec: RolloutSpec = spec(&rollout.object)?;
     let is_worker = spec.is_worker();
-    let (policy_of, policy) = match (spec.policy, spec.policy_ref) {
-        (Some(policy), _) => (format!("policy of Rollout {}", rollout.name()), policy),
-        (None, Some(reference)) => {
-            let kind = reference.kind.as_str();
-            let Some(policy) = find_policy(reference.kind, &reference.name, manifests)? else {
-                bail!("{kind} {} (policyRef of Rollout {}) is in none of the files; add its file with -f", reference.name, rollout.name());
-            };
-            (format!("{kind} {}", reference.name), policy)
-        }
-        (None, None) => bail!("Rollout {} has no policy", rollout.name()),
-    };
+    let Governing { whose: policy_of, policy } = governing::of_rollout(rollout, manifests)?;
     if is_worker && let Some(what) = worker::needs_service(&policy) {
         bail!("{policy_of}: {what}");
     }
@@ -240,21 +233,9 @@ fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> a
     let found = manifests.iter().find(|manifest| manifest.kind() == "Deployment");
     let deployment = found.map_or("NAME", Manifest::name).to_owned();
     let replicas = size(asked, found, &deployment)?;
-    let policy_of = format!("{} {}", policy.kind(), policy.name());
+    let Governing { whose: policy_of, policy } = governing::of_policy(policy)?;
     let services = vec!["NAME".to_owned()];
-    Ok(Subject { policy_of, deployment, canary: Canary::Made, services, replicas, policy: spec(&policy.object)? })
-}
-
-fn spec<T: DeserializeOwned>(object: &Value) -> anyhow::Result<T> {
-    Ok(serde_json::from_value(object["spec"].clone())?)
-}
-
-fn find_policy(kind: PolicyKind, name: &str, manifests: &[Manifest]) -> anyhow::Result<Option<PolicySpec>> {
-    if let Some(found) = manifests.iter().find(|manifest| manifest.kind() == kind.as_str() && manifest.name() == name) {
-        return spec(&found.object).map(Some);
-    }
-    let preset = PRESETS.iter().find(|(preset, _)| kind == PolicyKind::ClusterRolloutPolicy && *preset == name);
-    preset.map(|(_, text)| spec(&serde_saphyr::from_str::<Value>(text)?)).transpose()
+    Ok(Subject { policy_of, deployment, canary: Canary::Made, services, replicas, policy })
 }
 
 fn find_deployment<'a>(name: &str, manifests: &'a [Manifest]) -> Option<&'a Manifest> {

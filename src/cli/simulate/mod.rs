@@ -5,7 +5,7 @@ pub mod ledger;
 pub mod policy;
 pub mod story;
 
-use std::{cell::RefCell, convert::Infallible, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -44,10 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// What `stepgate simulate` takes.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateArgs {
-    /// File with a RolloutPolicy, a ClusterRolloutPolicy, or a Rollout with a policy in it; `-` for standard input. What asks for an approval
-    /// counts as approved
-    #[arg(short, long, value_name = "FILE")]
-    filename: String,
+    /// File with a RolloutPolicy or a ClusterRolloutPolicy, or with a Rollout and the policy that it refers to; `-` for the standard input.
+    /// Presets need no file. What asks for an approval counts as approved
+    #[arg(short, long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
 
     /// Pods of the Deployment
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -69,9 +69,9 @@ pub struct SimulateArgs {
 /// Plays the policy, and tells how it went.
 ///
 /// # Errors
-/// When there is no valid policy in the file, or the release does not end.
+/// When there is no valid policy in the files, or the release does not end.
 pub async fn run(args: SimulateArgs) -> anyhow::Result<String> {
-    let mut policy = policy::read(&args.filename)?;
+    let mut policy = policy::read(&args.files)?;
     // Nobody is there who could be asked.
     policy.gates.retain(|gate| gate.approval.is_none());
     // A clock that stands still belongs to a runtime of its own, and a runtime to a thread.
@@ -262,7 +262,7 @@ mod tests {
         let mut policy = policy::parse(POLICY).unwrap();
         change(&mut policy);
         let app = apps.iter().map(|app| app.parse().unwrap()).collect();
-        let args = SimulateArgs { filename: String::new(), replicas: 4, rate: 100, app, seed: 1 };
+        let args = SimulateArgs { files: Vec::new(), replicas: 4, rate: 100, app, seed: 1 };
         play(&policy, &args).await.unwrap().to_string()
     }
 
