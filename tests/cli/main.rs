@@ -11,6 +11,7 @@
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
 //! | `simulate` | simulate |
 //! | `terminal` | a watch on a real terminal |
+//! | `help` | what each command says about itself |
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@
 mod binary;
 mod desk;
 mod examples;
+mod help;
 mod simulate;
 mod steer;
 mod terminal;
