@@ -1,4 +1,5 @@
-//! The decisions of Stepgate's admission policies, as the policies of `policies/admission` take them, without CEL.
+//! The decisions of Stepgate's admission policies, as the policies of `policies/admission` take them, without CEL: of all but `right`,
+//! because there are no rights to ask for here.
 //!
 //! They act for Rollouts that have a live version recorded and are not being deleted, in the namespace of the object, unless that has
 //! opted out by its label `stepgate.dev/admission=disabled`.
@@ -32,7 +33,7 @@ const OURS: [&str; 2] = [POD_TEMPLATE_HASH, ROTATION];
 
 /// Which policies are installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "seven policies, each installed or not")]
+#[allow(clippy::struct_excessive_bools, reason = "six policies, each installed or not")]
 pub struct Admission {
     pub pause: bool,
     pub pin: bool,
