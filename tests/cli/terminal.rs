@@ -54,7 +54,7 @@ async fn a_watch_is_drawn_anew_without_colours_too_and_line_by_line_on_a_dumb_te
     assert!(is_redrawn(&text) && text.contains("\u{1b}[1m"), "{text:?}");
     let text = shown(&kubeconfig, &[("NO_COLOR", "1")], 30, is_redrawn).unwrap();
     assert!(is_redrawn(&text) && !text.contains("\u{1b}[1m"), "{text:?}");
-    let text = shown(&kubeconfig, &[("TERM", "dumb")], 5, |_| false).unwrap();
+    let text = shown(&kubeconfig, &[("TERM", "dumb")], 8, |_| false).unwrap();
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert_eq!(text.matches("hello: no controller has looked at it yet").count(), 1, "{text:?}");
     served.abort();
