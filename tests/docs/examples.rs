@@ -69,13 +69,14 @@ stepgate wait worker --for succeeded --timeout 90s
 #[test]
 fn ci() {
     let commands = r#"namespace=$(kubectl config view --minify -o jsonpath='{..namespace}')
-quick='{"spec": {"policy": {"steps": [{"weight": 50, "hold": "1s"}, {"weight": 100}], "keepPrevious": "0s", "progressDeadline": "5s"}}}'
+quick='{"spec": {"policy": {"steps": [{"weight": 50, "hold": "1s"}, {"weight": 100}], "keepPrevious": "0s", "progressDeadline": "60s"}}}'
 cd ../hello
 kubectl apply -f .
 kubectl patch rollout hello --type merge -p "$quick"
 kubectl wait --for=jsonpath='{.status.phase}'=Healthy rollout/hello --timeout=60s
 cd ../ci
 TIMEOUT=60s ./release "$namespace" hello stepgate.test/hello:v2
+kubectl patch rollout hello --type merge -p '{"spec": {"policy": {"progressDeadline": "5s"}}}'
 code=0; TIMEOUT=1s ./release "$namespace" hello stepgate.test/hello:unready || code=$?
 test $code = 3
 code=0; TIMEOUT=60s ./release "$namespace" hello stepgate.test/hello:unready || code=$?
