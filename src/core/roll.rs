@@ -52,6 +52,10 @@ fn unpause(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'
         return Progress::Waiting;
     }
     if view.hello.paused {
+        // design §8.6: with Services the pods were read before these were moved. From here on nothing can be taken back.
+        if view.is_worker() && traffic::read_pods_first(view, draft) == Progress::Waiting {
+            return Progress::Waiting;
+        }
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
     draft.wait(Why::Rolling(RollStage::Unpausing))
