@@ -70,7 +70,10 @@ fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         return Some(AdoptionWait::DeploymentObserved);
     }
     if hello.replicas != canary.replicas {
-        draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
+        // Without Services the weight itself asks for that size, by the write above: a second one would be refused.
+        if !view.is_worker() {
+            draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
+        }
         return Some(AdoptionWait::SameSize);
     }
     let size = hello.replicas;

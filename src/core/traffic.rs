@@ -53,11 +53,13 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
     let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight: desired }) };
     let size = view.full_size();
     let split = view.split(&release.policy, weight);
-    let wanted = canary::size(&release.policy, weight, split, size).max(deployment.replicas);
+    let asked = canary::size(&release.policy, weight, split, size);
+    // Clients may be with every pod that is there; work is done by those that are left.
+    let wanted = if view.is_worker() { asked } else { asked.max(deployment.replicas) };
     draft.status.traffic = Some(Traffic { desired, routed: routed(view, sides), clients: None });
-    if deployment.replicas < wanted {
-        // A step that is over in this very decision may have asked for fewer: one write is enough.
-        draft.actions.retain(|action| !matches!(action, Action::ScaleCanary { .. }));
+    // A step that is over in this very decision may have asked for another number: one write is enough.
+    draft.actions.retain(|action| !matches!(action, Action::ScaleCanary { .. }));
+    if deployment.replicas != wanted {
         draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: wanted });
     }
 

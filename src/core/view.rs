@@ -174,9 +174,10 @@ impl<'a> View<'a> {
     /// Full size of either side in this release.
     ///
     /// While an adoption is prepared it is the Deployment's, also where that was made smaller since the start: who takes over has the size
-    /// of what is taken over. An autoscaler that did it would do it again.
+    /// of what is taken over. An autoscaler that did it would do it again. So it is without Services all the time: nobody is to be taken over
+    /// there, and a canary that stayed larger would have more of the pods than its weight.
     pub fn full_size(&self) -> i32 {
-        if self.snapshot.status.phase == Some(Phase::Promoting) {
+        if self.is_worker() || self.snapshot.status.phase == Some(Phase::Promoting) {
             return self.hello.replicas.max(1);
         }
         replicas::full(self.release().map_or(self.hello.replicas, |release| release.size), self.hello.replicas)
