@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{policy::PolicySpec, status::RolloutStatus};
 
+// The last rules are those of `core::worker::needs_service`, for a policy that stands in the Rollout itself.
 /// What to release: a Deployment, the Services whose clients are moved, and the policy that says how.
-///
-/// The last rules are those of `core::worker::needs_service`, for a policy that stands in the Rollout itself.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "stepgate.dev",
@@ -51,8 +50,8 @@ use super::{policy::PolicySpec, status::RolloutStatus};
     validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.onFailure) || self.policy.onFailure == 'Rollback'")
         .message("policy.onFailure: without Services (services: []) a canary that is kept would go on working; set onFailure: Rollback"),
     validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.gates) || \
-        self.policy.gates.all(g, !has(g.http) || !has(g.when) || g.when.exists(w, w != 'BeforeTraffic'))")
-        .message("policy.gates: without Services (services: []) a pod works as soon as it runs; add DuringSteps where when is BeforeTraffic alone"),
+        self.policy.gates.all(g, !has(g.http) || !has(g.when) || !('BeforeTraffic' in g.when) || 'DuringSteps' in g.when)")
+        .message("policy.gates: without Services (services: []) a pod works as soon as it runs; add DuringSteps where when has BeforeTraffic"),
 )]
 pub struct RolloutSpec {
     /// What is released.

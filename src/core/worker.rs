@@ -35,9 +35,22 @@ pub enum NeedsService {
 
 /// The first thing in a policy that cannot be without a Service.
 pub fn needs_service(policy: &PolicySpec) -> Option<NeedsService> {
-    let PolicySpec { steps, gates, affinity, canary_replicas, split, on_failure, .. } = policy;
+    let PolicySpec {
+        steps,
+        gates,
+        affinity,
+        canary_replicas,
+        split,
+        on_failure,
+        promotion: _,
+        keep_previous: _,
+        idle: _,
+        settle: _,
+        progress_deadline: _,
+        undo: _,
+    } = policy;
     let step = steps.iter().map(|step| step.weight).find(|weight| (LARGEST + 1..100).contains(weight));
-    let dark = |gate: &&Gate| gate.http.is_some() && gate.when == [When::BeforeTraffic];
+    let dark = |gate: &&Gate| gate.http.is_some() && gate.when.contains(&When::BeforeTraffic) && !gate.when.contains(&When::DuringSteps);
     step.map(|weight| NeedsService::Step { weight })
         .or_else(|| affinity.is_some().then_some(NeedsService::Affinity))
         .or_else(|| (*split == SplitMode::Exact).then_some(NeedsService::ExactSplit))
@@ -67,7 +80,7 @@ impl fmt::Display for NeedsService {
             ),
             Self::DarkGate { gate } => write!(
                 f,
-                "gate {gate} has when: [BeforeTraffic] alone, but without Services (services: []) a pod works as soon as it runs; add DuringSteps"
+                "gate {gate} has BeforeTraffic without DuringSteps in when, but without Services (services: []) a pod works as soon as it runs; add DuringSteps"
             ),
         }
     }

@@ -173,6 +173,8 @@ fn rules_and_core_agree_on_what_needs_a_service() {
                 gate(json!(["BeforeTraffic"])),
                 gate(json!(["BeforeTraffic", "DuringSteps"])),
                 gate(json!(["BeforePromotion"])),
+                gate(json!(["BeforeTraffic", "BeforePromotion"])),
+                gate(json!(["BeforeTraffic", "DuringSteps", "BeforePromotion"])),
             ],
         ),
     ];
