@@ -214,6 +214,8 @@ fn pending_template(
         if view.snapshot.status.phase == Some(Phase::RollingBack) {
             draft.enter(Phase::RolledBack);
         }
+        // However long that takes to be put right.
+        remove_leftovers(view, draft);
         return draft.wait(Why::Refused(refusal));
     }
     match policy {

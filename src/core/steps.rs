@@ -43,8 +43,13 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     }
     let Some(deployment) = view.canary_deployment() else {
         return match view.pair {
-            // Its first pod works as soon as it runs.
-            Pair::Managed { .. } if view.is_worker() && may_begin(view, draft, release) == Progress::Waiting => Progress::Waiting,
+            // Its first pod works as soon as it runs, and so does that of a canary whose making was answered when its release was over.
+            Pair::Managed { .. }
+                if view.is_worker()
+                    && (make_way(view, draft) == Progress::Waiting || may_begin(view, draft, release) == Progress::Waiting) =>
+            {
+                Progress::Waiting
+            }
             Pair::Managed { .. } => make_canary(view, draft, release),
             Pair::Declared(_) => await_first_pods(view, draft, release),
         };
@@ -156,11 +161,8 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
         draft.deadline(release.policy.progress_deadline, view.now);
         return draft.wait(Why::Refused(refusal));
     }
-    if let Some(other) = view.ours().next() {
-        if !other.deleting {
-            draft.act(Action::DeleteCanary { deployment: other.object(), must_own_nothing: false });
-        }
-        return draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() });
+    if make_way(view, draft) == Progress::Waiting {
+        return Progress::Waiting;
     }
     if remove_twins(view, draft, &release.revision) == Progress::Waiting {
         draft.deadline(release.policy.progress_deadline, view.now);
@@ -169,6 +171,15 @@ fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     draft.act(Action::CreateCanary { name: name.clone(), body: canary::body(view, &name, first_size(view, release)) });
     draft.deadline(release.policy.progress_deadline, view.now);
     draft.wait(Why::CreatingCanary { name })
+}
+
+/// Removes the canary of another release, before there is one of this.
+fn make_way(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let Some(other) = view.ours().next() else { return Progress::Done };
+    if !other.deleting {
+        draft.act(Action::DeleteCanary { deployment: other.object(), must_own_nothing: false });
+    }
+    draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() })
 }
 
 /// Removes the ReplicaSets that the Deployment has for the new template already, empty ones by now: after an adoption the Deployment
