@@ -19,12 +19,14 @@ use crate::{
     },
     controller::{act, observe},
     core::{
+        conditions,
         pair::Pair,
         request::who,
         service_split::{Pin, percent},
         snapshot::{Labels, ServiceFacts, Snapshot},
         validate,
         view::{Side, View},
+        worker,
     },
 };
 
@@ -204,7 +206,7 @@ pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact
 fn accepted(view: &View<'_>) -> Fact {
     match validate::refusal(view, view.snapshot.policy.as_deref()) {
         Some(refusal) => fact("accepted", Sign::Bad, refusal.to_string()),
-        None => fact("accepted", Sign::Good, "Deployment, Services and policy are such that a release can go"),
+        None => fact("accepted", Sign::Good, conditions::accepted(view.snapshot)),
     }
 }
 
@@ -288,8 +290,7 @@ fn side(about: &'static str, side: &Side<'_>) -> Fact {
 
 /// Without Services: how many pods of each side work.
 fn at_work(view: &View<'_>) -> Fact {
-    let ready = |side: Option<Side<'_>>| side.map_or(0, |side| side.ready_count());
-    let (stable, canary) = (ready(view.live()), ready(view.canary()));
+    let (stable, canary) = worker::at_work(view);
     let all = stable + canary;
     let text = format!("no Services; of {} at work {canary} are the canary's ({} %)", pods(all), percent(canary, all));
     fact("work", Sign::of(all >= view.hello.replicas), text)

@@ -73,7 +73,7 @@ fn verdict(wanted: Wanted, already: bool) -> &'static str {
 /// What that means for the release under way, if there is one.
 fn effect(wanted: Wanted, status: &RolloutStatus) -> String {
     match (wanted, status.phase, &status.release) {
-        (Wanted::Paused, _, None) => "no release is under way; the next one stays before its first client".to_owned(),
+        (Wanted::Paused, _, None) => "no release is under way; the next one stays before its first client, or pod".to_owned(),
         (Wanted::Paused, Some(Phase::RollingBack), _) => format!("a rollback is not held up by it; {}", status.why),
         (Wanted::Paused, Some(Phase::Promoting), _) => format!("a promotion is not held up by it; {}", status.why),
         _ => status.why.clone(),
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_a_pause_does_not_hold_up_is_said() {
         for (place, begins) in [
-            ("healthy", "no release is under way; the next one stays before its first client"),
+            ("healthy", "no release is under way; the next one stays before its first client, or pod"),
             ("paused", "paused at 25 %"),
             ("promoting", "a promotion is not held up by it; waiting for all pods"),
             ("rolling back", "a rollback is not held up by it; clients are back"),

@@ -24,11 +24,14 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
     let refusal = draft.refusal.clone();
     let (accepted_reason, message) = match &refusal {
         Some(refusal) => (refusal.reason(), refusal.to_string()),
-        None => ("Accepted", "Deployment, Services and policy are such that a release can go".to_owned()),
+        None => ("Accepted", accepted(snapshot).to_owned()),
     };
     one(draft, "Accepted", refusal.is_none(), accepted_reason, &message, snapshot, now);
     if let Some(guarded) = snapshot.guarded {
         let (reason, message) = match (guarded, Pair::of(&snapshot.rollout.spec.workload)) {
+            (true, Pair::Managed { .. }) if snapshot.rollout.spec.is_worker() => {
+                ("AdmissionPolicies", "admission policies hold the Deployment during a release")
+            }
             (true, Pair::Managed { .. }) => {
                 ("AdmissionPolicies", "admission policies hold the Deployment and the Services during a release")
             }
@@ -49,6 +52,15 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
         _ => None,
     };
     one(draft, "Paused", paused.is_some(), paused.unwrap_or("NotPaused"), if paused.is_some() { &why } else { "" }, snapshot, now);
+}
+
+/// That nothing is refused.
+pub fn accepted(snapshot: &Snapshot) -> &'static str {
+    if snapshot.rollout.spec.is_worker() {
+        "Deployment and policy are such that a release can go"
+    } else {
+        "Deployment, Services and policy are such that a release can go"
+    }
 }
 
 fn one(draft: &mut Draft, type_: &str, holds: bool, reason: &str, message: &str, snapshot: &Snapshot, now: Timestamp) {

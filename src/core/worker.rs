@@ -107,6 +107,12 @@ pub fn share_of_pods(new: &[&Side<'_>], live: Option<&Side<'_>>) -> u8 {
 /// Past its steps, where pods of the Deployment's own work too: puts the share of the new ones on record.
 pub fn report(view: &View<'_>, draft: &mut Draft, new: &[&Side<'_>], live: Option<&Side<'_>>) {
     if view.is_worker() {
+/// Ready pods of the old version, and of the new one: the canary's, which are the Deployment's own after the hand-over, and in a roll both.
+pub fn at_work(view: &View<'_>) -> (i32, i32) {
+    let ready = |side: Option<Side<'_>>| side.map_or(0, |side| side.ready_count());
+    (ready(view.live()), ready(view.canary()) + ready(view.successor()))
+}
+
         draft.status.traffic = Some(Traffic { desired: 100, routed: Some(share_of_pods(new, live)), clients: None });
     }
 }

@@ -143,7 +143,7 @@ async fn with_no_release_there_is_nothing_to_steer() {
         Err(format!("no release of Rollout hello is under way, so there is nothing to Promote; revision {live} serves all clients"))
     );
     let said = desk.run("pause hello").await;
-    assert_eq!(said.text, "hello is paused: no release is under way; the next one stays before its first client\n");
+    assert_eq!(said.text, "hello is paused: no release is under way; the next one stays before its first client, or pod\n");
     let said = desk.run("abort other").await;
     assert_eq!(said.exit, Err("there is no Rollout other in namespace default; there are hello".to_owned()));
 }
