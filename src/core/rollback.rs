@@ -106,7 +106,8 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
         return Progress::Waiting;
     }
     // An adoption that went wrong has left its pods with the Deployment: they are taken away below.
-    if matches!(view.pair, Pair::Managed { .. }) && (view.canary_deployment().is_none() || view.canary().is_some()) {
+    let went_wrong = view.canary_deployment().is_some() && view.canary().is_none() && !worker::is_too_late(view, &live);
+    if matches!(view.pair, Pair::Managed { .. }) && !went_wrong {
         match native::keep_live(view, draft, &live) {
             Catch::Caught => {}
             Catch::Waiting => return Progress::Waiting,
@@ -284,7 +285,13 @@ fn leaving(view: &View<'_>, reason: String) -> Why {
 
 /// That a canary which nobody needs any more is being removed.
 pub fn removing(view: &View<'_>, reason: String) -> Why {
-    if view.is_worker() { Why::WorkEnded { reason } } else { Why::RemovingCanary { reason } }
+    if !view.is_worker() {
+        Why::RemovingCanary { reason }
+    } else if worker::is_at_work(view) {
+        Why::EndingWork { reason }
+    } else {
+        Why::WorkEnded { reason }
+    }
 }
 
 /// That clients, or work, are being taken back.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::api::{
+    POD_TEMPLATE_HASH,
     policy::{CanaryReplicas, Gate, OnFailure, PolicySpec, SplitMode, When},
     status::{Release, Traffic},
 };
@@ -14,7 +15,9 @@ use crate::api::{
 use super::{
     action::Action,
     draft::{Draft, Progress},
+    rollback,
     service_split::percent,
+    snapshot::PodFacts,
     view::{Side, View},
     why::Why,
 };
@@ -104,36 +107,60 @@ pub fn share_of_pods(new: &[&Side<'_>], live: Option<&Side<'_>>) -> u8 {
     percent(new, i64::from(new) + i64::from(live.map_or(0, Side::ready_count)))
 }
 
-/// Past its steps, where pods of the Deployment's own work too: puts the share of the new ones on record.
-pub fn report(view: &View<'_>, draft: &mut Draft, new: &[&Side<'_>], live: Option<&Side<'_>>) {
-    if view.is_worker() {
 /// Ready pods of the old version, and of the new one: the canary's, which are the Deployment's own after the hand-over, and in a roll both.
 pub fn at_work(view: &View<'_>) -> (i32, i32) {
     let ready = |side: Option<Side<'_>>| side.map_or(0, |side| side.ready_count());
     (ready(view.live()), ready(view.canary()) + ready(view.successor()))
 }
 
+/// Past its steps, where pods of the Deployment's own work too: puts the share of the new ones on record.
+pub fn report(view: &View<'_>, draft: &mut Draft, new: &[&Side<'_>], live: Option<&Side<'_>>) {
+    if view.is_worker() {
         draft.status.traffic = Some(Traffic { desired: 100, routed: Some(share_of_pods(new, live)), clients: None });
     }
 }
 
 /// Ends the canary's pods, all of them by one write. Not where they are the only ones that work.
 pub fn take_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Progress {
-    let Some(deployment) = view.canary_deployment().filter(|deployment| !deployment.deleting && deployment.replicas > 0) else {
-        return Progress::Done;
+    let deployment = view.canary_deployment().filter(|deployment| !deployment.deleting && deployment.replicas > 0);
+    // Where the old ReplicaSet is empty the Deployment controller would only give its pods to the adopted one again.
+    let adopted = adopted(view).filter(|side| live.replica_set.replicas > 0 && side.replica_set.replicas > 0);
+    let action = match (&adopted, deployment) {
+        (Some(side), _) => Action::ScaleReplicaSet { replica_set: side.replica_set.object(), replicas: 0 },
+        (None, Some(deployment)) => Action::ScaleCanary { deployment: deployment.object(), replicas: 0 },
+        (None, None) => return Progress::Done,
     };
-    if live.ready_count() == 0 && view.canary().is_some_and(|canary| canary.ready_count() > 0) {
+    if live.ready_count() == 0 && adopted.or_else(|| view.canary()).is_some_and(|side| side.ready_count() > 0) {
         draft.status.traffic = Some(Traffic { desired: 0, routed: Some(100), clients: None });
         return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
     }
-    draft.act(Action::ScaleCanary { deployment: deployment.object(), replicas: 0 });
+    draft.act(action);
     draft.wait(Why::EndingWork { reason: reason.to_owned() })
+}
+
+/// The canary's pods, where the Deployment has them already: the hand-over was on its way when the way back began.
+fn adopted<'a>(view: &View<'a>) -> Option<Side<'a>> {
+    view.successor().filter(|_| view.hello.paused && view.canary().is_none() && view.canary_deployment().is_some())
+}
+
+/// Whether the Deployment has the canary's pods already and has let all of the old ones go, so that there is nothing left to go back to.
+pub fn is_too_late(view: &View<'_>, live: &Side<'_>) -> bool {
+    view.is_worker() && live.replica_set.replicas == 0 && adopted(view).is_some()
+}
+
+/// Whether pods of any version but the live one are there: those of a canary that is about to be removed work until they end.
+pub fn is_at_work(view: &View<'_>) -> bool {
+    let live = view.snapshot.status.stable.as_ref().map(|stable| &stable.hash);
+    let is_other = |pod: &PodFacts| view.is_of_pair(pod) && pod.labels.get(POD_TEMPLATE_HASH).is_some_and(|hash| Some(hash) != live);
+    !view.pods_where(is_other).is_empty()
 }
 
 /// Waits until the canary's pods have been told to end, and puts that on record.
 pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     let Some(rollback) = &release.rollback else { return Progress::Done };
-    let at_work = view.canary().is_some_and(|canary| !canary.pods.is_empty());
+    // The removal of a Deployment, by whomever, reaches its pods last.
+    let has_pods = view.canary().or_else(|| adopted(view)).is_some_and(|side| !side.pods.is_empty());
+    let at_work = has_pods || rollback::lingering(view).is_some();
     if rollback.confirmed_at.is_none() && at_work {
         return draft.wait(Why::EndingWork { reason: rollback.message.clone() });
     }

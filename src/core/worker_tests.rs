@@ -1,5 +1,7 @@
 //! Whole releases without Services, on the model: shares of pods, and work that never stops.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::api::{
@@ -12,7 +14,8 @@ use super::{
     action::Action,
     decide::decide,
     model::{Crash, Model, policy},
-    worker::{NeedsService, needs_service},
+    view::View,
+    worker::{NeedsService, at_work, needs_service},
 };
 
 /// A pod, a quarter and half of them, held until they are promoted, and what is otherwise.
@@ -101,6 +104,22 @@ fn a_good_version_of_any_size_is_promoted_without_a_restart_and_the_work_goes_on
             assert!(model.pods_of("hello:v1").is_empty() && model.status().why.contains("all pods are of revision"));
             model.assert_clean();
         }
+    }
+}
+
+#[test]
+fn the_new_pods_are_counted_as_such_whoevers_they_are() {
+    for promotion in ["Adopt", "Roll"] {
+        let mut model = at_weight(4, 50, &json!({"promotion": promotion}));
+        let count = |model: &Model| View::of(&model.snapshot(), model.now).map(|view| at_work(&view));
+        assert_eq!(count(&model), Some((4, 4)));
+        request(&mut model, RequestAction::Promote);
+        model.run(|model| {
+            let (new, counted) = (model.pods_of("hello:v2"), count(model));
+            let ready = i32::try_from(new.iter().filter(|pod| pod.serves()).count()).ok();
+            assert_eq!(counted.map(|(_, new)| new), ready, "{promotion} {}", model.status().why);
+            model.phase() == Phase::Promoting && model.pods_of("hello:v1").is_empty()
+        });
     }
 }
 
@@ -252,8 +271,10 @@ fn nothing_is_made_before_it_is_approved_or_while_it_is_paused() {
 
 #[test]
 fn a_size_that_changes_in_mid_release_is_followed() {
-    for (weight, size, canary) in [(1, 8, 1), (25, 8, 3), (50, 8, 8), (25, 2, 1), (50, 2, 4)] {
-        let mut model = at_weight(4, weight, &json!({}));
+    for (before, weight, size, canary) in
+        [(4, 1, 8, 1), (4, 25, 8, 3), (4, 50, 8, 8), (4, 25, 2, 1), (4, 50, 2, 2), (10, 25, 2, 1), (10, 50, 9, 9), (4, 50, 1, 1)]
+    {
+        let mut model = at_weight(before, weight, &json!({}));
         model.scale(size);
         for _ in 0..20 {
             model.control(Crash::Never);
@@ -261,25 +282,158 @@ fn a_size_that_changes_in_mid_release_is_followed() {
             model.tick(250);
         }
         let counts = (model.pods_of("hello:v1").len(), model.pods_of("hello:v2").len());
-        assert_eq!(counts, (usize::try_from(size).unwrap_or(0), canary), "{weight} % of 4, then {size}");
+        assert_eq!(counts, (usize::try_from(size).unwrap_or(0), canary), "{weight} % of {before}, then {size}");
+        assert!(model.status().traffic.as_ref().is_some_and(|traffic| traffic.routed <= Some(50)), "{:?}", model.status().traffic);
         request(&mut model, RequestAction::PromoteFull);
         let least = model.least_at_work(|model| model.phase() == Phase::Healthy);
         model.settle();
-        assert!(i32::try_from(least).is_ok_and(|least| least >= size), "{least} at work, {weight} % of 4, then {size}");
+        assert!(i32::try_from(least).is_ok_and(|least| least >= size), "{least} at work, {weight} % of {before}, then {size}");
         assert_eq!(i32::try_from(model.pods_of("hello:v2").len()), Ok(size));
         model.assert_clean();
     }
 }
 
 #[test]
-fn a_canary_whose_making_was_answered_late_is_removed() {
-    let mut model = at_weight(2, 50, &json!({}));
+fn a_size_that_changes_before_the_hand_over_is_asked_for_by_one_write() {
+    for size in [2, 6] {
+        let mut model = at_weight(4, 50, &json!({}));
+        request(&mut model, RequestAction::Promote);
+        model.run(|model| model.phase() == Phase::Promoting);
+        model.scale(size);
+        model.controllers();
+        let actions = decide(&model.snapshot(), model.now).actions;
+        let scales = actions.iter().filter(|action| matches!(action, Action::ScaleCanary { replicas, .. } if *replicas == size));
+        assert_eq!((scales.count(), actions.len()), (1, 1), "{actions:?}");
+        model.run_to(Phase::Healthy);
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn a_step_that_is_over_in_the_decision_that_finds_the_next_ones_pods_takes_none_of_them_away() {
+    let mut model = at_weight(4, 25, &json!({}));
+    request(&mut model, RequestAction::Promote);
+    // The canary is given its four pods, and nothing of it is on record.
+    model.control(Crash::After(1));
+    model.settle();
+    let tested = uids(&model, "hello:v2");
+    assert_eq!(tested.len(), 4);
+    model.run(|model| is_held(model, 50));
+    assert_eq!(uids(&model, "hello:v2"), tested);
+}
+
+#[test]
+fn the_deployment_rolls_itself_only_on_the_strength_of_pods_that_were_just_read() {
+    let mut model = at_weight(4, 50, &json!({"promotion": "Roll"}));
+    request(&mut model, RequestAction::Promote);
+    model.run_to(Phase::Healthy);
+    let writes: Vec<&String> = model.trace.iter().filter(|line| !line.starts_with("status")).collect();
+    let rolls = writes.iter().position(|line| line.starts_with("SetPaused") && line.contains("paused: false")).expect("the roll");
+    assert_eq!(writes[rolls - 1], "ReadPods", "{}", model.trace.join("\n"));
+}
+
+/// A release of v2 was aborted, and one of v3 is wanted or held back; a canary of v2 whose making was answered only now.
+fn with_late_canary(model: &mut Model, between: impl FnOnce(&mut Model)) {
     let canary = model.deployments.iter().find(|deployment| deployment.name != "hello").cloned().expect("the canary");
-    request(&mut model, RequestAction::Abort);
+    request(model, RequestAction::Abort);
     model.run_to(Phase::RolledBack);
+    between(model);
     model.deployments.push(super::snapshot::DeploymentFacts { uid: "late".into(), replicas: 1, ..canary });
     model.settle();
     assert_eq!(model.pods_of("hello:v2").len(), 1);
+}
+
+#[test]
+fn a_late_canary_does_not_work_while_the_next_release_waits_for_a_person() {
+    let mut model = at_weight(2, 50, &json!({}));
+    with_late_canary(&mut model, |model| {
+        model.edit_spec(|spec| spec.paused = true);
+        model.set_image("hello:v3");
+        model.run(|model| model.status().why.starts_with("paused at 0 %"));
+    });
+    model.run(|model| model.deployments.len() == 1 && model.pods_of("hello:v2").is_empty());
+    model.run(|model| model.status().why.starts_with("paused at 0 %"));
+    assert!(model.pods_of("hello:v3").is_empty());
+    model.edit_spec(|spec| spec.paused = false);
+    model.run(|model| !model.pods_of("hello:v3").is_empty());
+}
+
+#[test]
+fn a_late_canary_does_not_work_while_the_next_release_is_refused() {
+    let mut model = at_weight(2, 50, &json!({}));
+    with_late_canary(&mut model, |model| {
+        model.policy = Arc::new(held(&json!({"onFailure": "Pause"})));
+        model.set_image("hello:v3");
+        model.run(|model| model.status().why.starts_with("onFailure is Pause"));
+    });
+    model.run(|model| model.deployments.len() == 1 && model.pods_of("hello:v2").is_empty());
+    assert!(model.status().why.starts_with("onFailure is Pause"), "{}", model.status().why);
+}
+
+#[test]
+fn a_canary_that_was_taken_away_by_hand_works_until_its_pods_end() {
+    let mut model = at_weight(4, 50, &json!({}));
+    let before = uids(&model, "hello:v1");
+    model.deployments.retain(|deployment| deployment.name == "hello");
+    // The garbage collector has not been there yet.
+    for _ in 0..3 {
+        model.control(Crash::Never);
+        let status = model.status();
+        assert_eq!((status.phase, status.traffic.as_ref().and_then(|traffic| traffic.routed)), (Some(Phase::RollingBack), None));
+        assert!(status.why.starts_with("ending the pods of the new version"), "{}", status.why);
+    }
+    model.run(|model| outcome(model) == Some(Outcome::RolledBack));
+    assert_eq!((uids(&model, "hello:v1"), model.pods_of("hello:v2").len()), (before, 0));
+}
+
+/// An Abort cut off the write that hands the new pods over, which was done all the same.
+fn handed_over_late() -> (Model, Vec<String>) {
+    let mut model = at_weight(4, 50, &json!({}));
+    let before = uids(&model, "hello:v1");
+    request(&mut model, RequestAction::Promote);
+    let is_adoption = |action: &Action| matches!(action, Action::AdoptReplicaSet { .. });
+    model.run(|model| decide(&model.snapshot(), model.now).actions.iter().any(is_adoption));
+    request(&mut model, RequestAction::Abort);
+    model.control(Crash::Never);
+    let hello = model.hello().uid.clone();
+    model.sets.iter_mut().for_each(|set| set.owner = Some(hello.clone()));
+    (model, before)
+}
+
+#[test]
+fn a_hand_over_after_which_no_old_pod_is_left_is_not_taken_back() {
+    let (mut model, _) = handed_over_late();
+    model.settle();
+    assert!(model.pods_of("hello:v1").is_empty());
+    let least = model.least_at_work(|model| model.phase() == Phase::Healthy);
+    model.settle();
+    assert_eq!((least, model.pods_of("hello:v2").len()), (4, 4));
+    model.run(|model| model.deployments.len() == 1);
+    model.assert_clean();
+}
+
+#[test]
+fn a_hand_over_that_arrives_after_the_way_back_has_begun_is_taken_back_too() {
+    let (mut model, before) = handed_over_late();
+    // While any of its pods works, nothing else is said.
+    for _ in 0..20 {
+        let at_work = !model.pods_of("hello:v2").is_empty();
+        model.control(Crash::Never);
+        let status = model.status();
+        let said = status.traffic.as_ref().and_then(|traffic| traffic.routed) == Some(0) || status.why.contains("works any more");
+        assert!(!(at_work && said), "{}\n{}", status.why, model.trace.join("\n"));
+        model.settle();
+        model.tick(250);
+    }
+    assert_taken_back(model, &before);
+}
+
+#[test]
+fn a_canary_whose_making_was_answered_late_is_removed() {
+    let mut model = at_weight(2, 50, &json!({}));
+    with_late_canary(&mut model, |_| {});
+    model.control(Crash::Never);
+    assert!(model.status().why.starts_with("ending the pods of the new version"), "{}", model.status().why);
     model.run(|model| model.deployments.len() == 1 && model.pods_of("hello:v2").is_empty());
     assert_eq!((model.phase(), model.pods_of("hello:v1").len()), (Phase::RolledBack, 2));
     model.run(|model| model.status().why.contains("is held"));
@@ -332,7 +486,9 @@ fn nothing_that_is_said_speaks_of_clients() {
     model.run(|model| is_held(model, 1));
     request(&mut model, RequestAction::Abort);
     model.run_to(Phase::RolledBack);
-    let told = model.trace.iter().filter(|line| line.starts_with("status")).chain(&model.notices);
+    let conditions: Vec<String> = model.status().conditions.iter().map(|condition| condition.message.clone()).collect();
+    assert!(conditions.iter().any(|message| message.contains("hold the Deployment")), "{conditions:?}");
+    let told = model.trace.iter().filter(|line| line.starts_with("status")).chain(&model.notices).chain(&conditions);
     let odd: Vec<&String> = told.filter(|line| ["client", "Service", "traffic"].iter().any(|word| line.contains(word))).collect();
     assert!(odd.is_empty(), "{odd:#?}");
 }
@@ -352,6 +508,8 @@ fn what_needs_a_service_is_found_in_a_policy() {
         (gate(json!(["BeforeTraffic"])), Some(NeedsService::DarkGate { gate: "healthz".into() })),
         (gate(json!(["BeforeTraffic", "DuringSteps"])), None),
         (gate(json!(["BeforePromotion"])), None),
+        (gate(json!(["BeforeTraffic", "BeforePromotion"])), Some(NeedsService::DarkGate { gate: "healthz".into() })),
+        (gate(json!(["BeforeTraffic", "DuringSteps", "BeforePromotion"])), None),
         (json!({"gates": [{"name": "sign-off", "approval": {}, "when": ["BeforeTraffic"]}]}), None),
     ] {
         assert_eq!(needs_service(&held(&different)), found, "{different}");
