@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use stepgate::api::{
     RolloutStatus,
     rollout::RequestAction,
-    status::{Outcome, Phase},
+    status::{GateState, Outcome, Phase},
 };
 
 use crate::{
-    scenario::{Plan, Pods, Scenario},
+    scenario::{Guard, Plan, Pods, Scenario},
     world::{HELLO, Kind, World, text},
 };
 
@@ -40,13 +40,24 @@ fn pods(world: &World) -> usize {
     world.live_pods(&[("app".to_owned(), HELLO.to_owned())].into()).count()
 }
 
-/// The old version has all its pods, the very same, and the new one has none.
-async fn expect_taken_back(s: &mut Scenario, before: &BTreeSet<String>) -> RolloutStatus {
+fn ready_pods(world: &World) -> usize {
+    world.ready_pods(&[("app".to_owned(), HELLO.to_owned())].into()).len()
+}
+
+/// The old pods ahead of a release. Without the policies the Deployment may have ended one of them by itself before it is caught, and the one
+/// in its place is another one.
+fn uids_if_kept(s: &Scenario) -> Option<BTreeSet<String>> {
+    (s.guard == Guard::On).then(|| uids(s, Pods::Stable))
+}
+
+/// The old version has all its pods, the very same where these are known, and the new one has none.
+async fn expect_taken_back(s: &mut Scenario, before: Option<&BTreeSet<String>>) -> RolloutStatus {
     let status = s.wait_for_phase(Phase::RolledBack).await;
     assert_eq!(status.history.last().map(|entry| entry.outcome), Some(Outcome::RolledBack));
     assert_eq!(status.rejected.len(), 1);
     s.wait_until("the old pods alone", |world| pods(world) == 4).await;
-    assert_eq!(&uids(s, Pods::Stable), before);
+    let after = uids(s, Pods::Stable);
+    assert_eq!(&after, before.unwrap_or(&after));
     status
 }
 
@@ -55,7 +66,7 @@ async fn fails_at(plan: Plan, weight: u8, setting: &str) {
     let mut s = at(plan.pods_change(), weight).await;
     let before = uids(&s, Pods::Stable);
     s.behave(Pods::OneCanary, setting).await;
-    expect_taken_back(&mut s, &before).await;
+    expect_taken_back(&mut s, Some(&before)).await;
     s.finish().await;
 }
 
@@ -63,7 +74,13 @@ async fn fails_at(plan: Plan, weight: u8, setting: &str) {
 async fn scaled_at(plan: Plan, weight: u8, size: usize, canary: usize) {
     let mut s = at(plan.pods_change().steps_skipped(), weight).await;
     s.scale(size).await;
-    s.wait_until("a canary of that size", |world| pods(world) == size + canary).await;
+    s.wait_until("a canary of that size", |world| pods(world) == size + canary && ready_pods(world) == size + canary).await;
+    // Asked for before every new pod has been probed, the promotion would be refused.
+    let probed = format!("{canary} of {canary} pods pass");
+    let is_probed = |status: &RolloutStatus| {
+        status.gates.iter().any(|gate| gate.name == "healthz" && gate.state == GateState::Passing && gate.value == probed)
+    };
+    s.wait_for("every pod of it to pass", is_probed).await;
     s.request(RequestAction::PromoteFull).await;
     s.wait_for_healthy("v2").await;
     s.wait_until("the size that was asked for", |world| pods(world) == size).await;
@@ -76,7 +93,8 @@ crate::scenarios! {
         s.set_image("v2").await;
         for (weight, share) in [(10, 20), (50, 50)] {
             let routed = s.wait_for_weight(weight).await.traffic.and_then(|traffic| traffic.routed);
-            assert_eq!(routed, Some(share), "at {weight} %");
+            // A pod that the Deployment has ended by itself is started again together with the canary: there may be one too few for a moment.
+            assert!(s.guard == Guard::Off || routed == Some(share), "at {weight} %: {routed:?}");
         }
         s.wait_for_phase(Phase::Promoting).await;
         let tested = uids(&s, Pods::Canary);
@@ -95,10 +113,12 @@ crate::scenarios! {
     }
 
     async fn that_crash_from_the_start_are_ended(plan: Plan) {
-        let mut s = shares(plan.pods_change(), "1s").policy(&json!({"progressDeadline": "20s"})).start().await;
-        let before = uids(&s, Pods::Stable);
+        // An http gate would fail too, and which of the two is noticed first is chance.
+        let policy = json!({"progressDeadline": "20s", "gates": [{"name": "ready", "readiness": {}}]});
+        let mut s = shares(plan.pods_change(), "1s").policy(&policy).start().await;
+        let before = uids_if_kept(&s);
         s.set_image("crash").await;
-        let status = expect_taken_back(&mut s, &before).await;
+        let status = expect_taken_back(&mut s, before.as_ref()).await;
         assert_eq!(status.rejected[0].gate, "ready", "{:?}", status.rejected);
         s.finish().await;
     }
@@ -109,9 +129,9 @@ crate::scenarios! {
 
     async fn that_are_never_ready_are_given_up(plan: Plan) {
         let mut s = shares(plan.pods_change(), "1s").policy(&json!({"progressDeadline": "5s"})).start().await;
-        let before = uids(&s, Pods::Stable);
+        let before = uids_if_kept(&s);
         s.set_image("unready").await;
-        let status = expect_taken_back(&mut s, &before).await;
+        let status = expect_taken_back(&mut s, before.as_ref()).await;
         assert!(status.rejected[0].reason.starts_with("no progress for 5s"), "{:?}", status.rejected);
         s.finish().await;
     }
@@ -128,7 +148,7 @@ crate::scenarios! {
         let mut s = at(plan.pods_change(), 50).await;
         let before = uids(&s, Pods::Stable);
         s.request(RequestAction::Abort).await;
-        expect_taken_back(&mut s, &before).await;
+        expect_taken_back(&mut s, Some(&before)).await;
         s.request(RequestAction::Retry).await;
         s.wait_for_weight(10).await;
         s.set_image("v1").await;
@@ -143,7 +163,8 @@ crate::scenarios! {
     }
 
     async fn shrink_in_mid_release(plan: Plan) {
-        scaled_at(plan, 50, 2, 4).await;
+        // The canary shrinks with the Deployment: half of the pods are of the new version, never more.
+        scaled_at(plan, 50, 2, 2).await;
     }
 
     async fn whose_rollout_is_deleted_at_50_keep_the_old_version(plan: Plan) {
@@ -173,7 +194,7 @@ crate::scenarios! {
 crate::scenarios_with_guard! { Off:
     async fn the_witness_sees_untested_work_and_a_size_that_is_not_kept(plan: Plan) {
         let mut s = plan.worker().replicas(2).start_without_controller().await;
-        s.wait_until("two pods", |world| world.ready_pods(&[("app".to_owned(), HELLO.to_owned())].into()).len() == 2).await;
+        s.wait_until("two pods", |world| ready_pods(world) == 2).await;
         let hash = s.timeline.borrow().now.all(Kind::ReplicaSet).map(|set| text(set, "/metadata/labels/pod-template-hash").to_owned()).next();
         let status = json!({"status": {"phase": "Healthy", "stable": {"revision": "0123456789", "hash": hash}}}).to_string();
         s.kubectl(&["patch", "rollout", HELLO, "--subresource=status", "--type=merge", "--field-manager=stepgate", "-p", &status], &Value::Null).await;

@@ -24,6 +24,9 @@ const PASSING: Duration = Duration::from_secs(1);
 /// How long a roll-out of the Deployment's own may be in the endpoints before it is caught, on a machine that is busy with four scenarios.
 const CAUGHT: Duration = Duration::from_secs(2);
 
+/// How long a count of a queue worker's pods may be out of date: it is written down once it has lasted for two seconds.
+const COUNTED: Duration = Duration::from_secs(3);
+
 /// How long pods may take to start that the scenario has asked for.
 const STARTED: Duration = Duration::from_secs(15);
 
@@ -95,7 +98,7 @@ pub fn violations(timeline: &Timeline, allowance: &Allowance) -> Vec<String> {
     look("hold before confirmation (8.6)", shown(hold_unconfirmed));
     // Pods of a queue worker come and go while the status is on its way.
     let is_worker = moments.last().is_some_and(|moment| moment.worker);
-    let routed = if is_worker { lasting(&moments, PASSING, routed_untrue) } else { shown(routed_untrue) };
+    let routed = if is_worker { lasting(&moments, COUNTED, routed_untrue) } else { shown(routed_untrue) };
     look("a status that is not so (8.8)", routed);
     look("a status that is not so (8.8)", each(&moments, conditions_untrue));
     look("phases out of order", each(&moments, phase_out_of_order));
@@ -266,7 +269,8 @@ fn hold_unconfirmed(moment: &Moment) -> Option<String> {
 fn routed_untrue(moment: &Moment) -> Option<String> {
     let Moment { change, before, status, .. } = moment;
     let routed = status.traffic.as_ref()?.routed?;
-    if change.kind != Kind::Rollout || before.status(HELLO).traffic == status.traffic {
+    // Of clients only what has just been written is judged; the pods of a queue worker are there to be counted at any moment.
+    if !moment.worker && (change.kind != Kind::Rollout || before.status(HELLO).traffic == status.traffic) {
         return None;
     }
     let (old, new) = sides(moment)?;
