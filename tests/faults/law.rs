@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use stepgate::{
-    api::{HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION},
+    api::{HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, policy::When, status::Release},
+    core::{approval::missing, service_split::by_counts},
     sim::{
         json,
         server::{
@@ -35,6 +36,10 @@ pub struct Law {
     ready_since: BTreeMap<String, Timestamp>,
     /// When hello was given another size last, and the size that it had.
     resized: Option<(Timestamp, i64)>,
+    /// uids of the pods that have ever been ready, by their hash.
+    worked: BTreeMap<String, BTreeSet<String>>,
+    /// The fewest pods that the owner has asked for.
+    least_asked: Option<i64>,
     /// uids of pods by version.
     pub started: BTreeMap<String, BTreeSet<String>>,
     /// Writes of ours, Events apart.
@@ -85,10 +90,18 @@ impl Law {
             Some(object) => drop(self.now.insert(entry.key.clone(), object.clone())),
             None => drop(self.now.remove(&entry.key)),
         }
+        if &*entry.key.resource == "deployments.apps" && &*entry.key.name == "hello" {
+            let asked = entry.after.as_ref().map_or(0, |hello| json::int(hello, "/spec/replicas"));
+            self.least_asked = Some(self.least_asked.map_or(asked, |least| least.min(asked)));
+        }
         if &*entry.key.resource != "pods" {
             return;
         }
         let ready = |object: &Option<Arc<Value>>| object.as_ref().is_some_and(|pod| serves(pod));
+        if let Some(pod) = entry.after.as_ref().filter(|pod| serves(pod)) {
+            let hash = json::label(pod, POD_TEMPLATE_HASH).unwrap_or_default().to_owned();
+            self.worked.entry(hash).or_default().insert(json::uid(pod).to_owned());
+        }
         let Some(pod) = entry.after.as_ref().or(entry.before.as_ref()) else { return };
         let uid = json::uid(pod).to_owned();
         self.started.entry(version(pod).to_owned()).or_default().insert(uid.clone());
@@ -123,8 +136,8 @@ impl Law {
         self.all("rollouts.stepgate.dev").next().is_none_or(|rollout| !json::items(rollout, "/spec/services").is_empty())
     }
 
-    /// Without Services every pod works: nothing is made before a release is on record, and no canary pod is ended before as many others are
-    /// asked for as the owner wants.
+    /// Without Services every pod works: nothing is made before a release is on record and approved, what was ended stays ended, and no canary
+    /// pod is ended before as many others are asked for as the owner wants.
     fn judge_work(&mut self, entry: &Entry) {
         let object = entry.after.as_ref().or(entry.before.as_ref()).cloned().unwrap_or_default();
         if self.has_services() || json::label(&object, ROLLOUT_UID).is_none() {
@@ -135,10 +148,20 @@ impl Law {
             if json::fields(&rollout, "/status/release").is_none() || json::fields(&rollout, "/status/release/rollback").is_some() {
                 self.breaks(entry, "makes a canary without a release on record");
             }
+            // design §8.3
+            let release = rollout.pointer("/status/release").and_then(|release| serde_json::from_value::<Release>(release.clone()).ok());
+            let gates = release.map(|release| missing(&release, &[When::BeforeTraffic], 0)).unwrap_or_default();
+            if !gates.is_empty() {
+                self.breaks(entry, &format!("makes a canary that nobody has approved: {}", gates.join(", ")));
+            }
             return;
         }
         let replicas =
             |deployment: &Option<Arc<Value>>| deployment.as_ref().map_or(0, |deployment| json::int(deployment, "/spec/replicas"));
+        // design §8.3: at 0 it is being taken back, whoever has forgotten it.
+        if replicas(&entry.before) == 0 && replicas(&entry.after) > 0 {
+            self.breaks(entry, "lets a version work again that was taken back");
+        }
         if replicas(&entry.after) >= replicas(&entry.before) {
             return;
         }
@@ -286,6 +309,9 @@ impl Law {
         {
             return;
         }
+        if !self.has_services() {
+            return self.judge_work_confirmed(entry, after);
+        }
         let Some(service) = self.get("services", "hello").cloned() else { return };
         let selector = json::fields(&service, "/spec/selector").cloned().unwrap_or_default();
         let settled = |uid: &str| {
@@ -308,6 +334,17 @@ impl Law {
         let canary = json::text(after, "/status/canary/hash");
         if json::int(after, "/status/step/weight") == 100 && json::text(&service, "/spec/selector/pod-template-hash") != canary {
             self.breaks(entry, "the hold of 100 % begins while the Service is not pinned to the canary");
+        }
+    }
+
+    // design §8.6: without Services a weight is confirmed by the pods that it asks for. What has become of them since is judged elsewhere.
+    fn judge_work_confirmed(&mut self, entry: &Entry, rollout: &Value) {
+        let weight = u8::try_from(json::int(rollout, "/status/step/weight")).unwrap_or(100);
+        let needed = by_counts(weight, self.least_asked.and_then(|asked| i32::try_from(asked).ok()).unwrap_or(1));
+        let worked = self.worked.get(json::text(rollout, "/status/canary/hash")).map_or(0, BTreeSet::len);
+        if i32::try_from(worked).is_ok_and(|worked| worked < needed) {
+            let what = format!("the hold of {weight} % begins when {worked} of {needed} pods of the canary have ever been ready");
+            self.breaks(entry, &what);
         }
     }
 }
