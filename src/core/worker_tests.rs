@@ -408,7 +408,7 @@ fn a_hand_over_after_which_no_old_pod_is_left_is_not_taken_back() {
     let least = model.least_at_work(|model| model.phase() == Phase::Healthy);
     model.settle();
     assert_eq!((least, model.pods_of("hello:v2").len()), (4, 4));
-    model.run(|model| model.deployments.len() == 1);
+    model.run(|model| model.deployments.len() == 1 && model.hello().labels.is_empty());
     model.assert_clean();
 }
 

@@ -193,7 +193,7 @@ crate::scenarios! {
 
 crate::scenarios_with_guard! { Off:
     async fn the_witness_sees_untested_work_and_a_size_that_is_not_kept(plan: Plan) {
-        let mut s = plan.worker().replicas(2).start_without_controller().await;
+        let mut s = shares(plan, "10m").replicas(2).start_without_controller().await;
         s.wait_until("two pods", |world| ready_pods(world) == 2).await;
         let hash = s.timeline.borrow().now.all(Kind::ReplicaSet).map(|set| text(set, "/metadata/labels/pod-template-hash").to_owned()).next();
         let status = json!({"status": {"phase": "Healthy", "stable": {"revision": "0123456789", "hash": hash}}}).to_string();
