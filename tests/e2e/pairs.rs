@@ -89,7 +89,7 @@ async fn refused(plan: Plan, reason: &str, words: &str) {
     s.finish().await;
 }
 
-crate::scenarios! {
+crate::scenarios_unguarded_at_night! {
     async fn swap_their_roles_and_nobody_restarts(plan: Plan) {
         let mut s = pair(plan, 4).start().await;
         let before = s.uids();
