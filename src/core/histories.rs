@@ -204,21 +204,25 @@ fn come_to_rest(model: &mut Model) {
     }
 }
 
+/// A managed pair, from its first rest to its last: nothing of ours is left, and the phase tells which version is live.
+fn play(mut model: Model, history: &[Happening]) {
+    model.run_to(Phase::Healthy);
+    for one in history {
+        model.trace.push(format!("> {one:?}"));
+        happen(&mut model, one);
+    }
+    come_to_rest(&mut model);
+    model.settle();
+    model.assert_clean();
+    let stable = model.status().stable.clone().expect("a live version");
+    assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
+    assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+}
+
 proptest! {
     #[test]
     fn no_history_does_harm_and_every_history_comes_to_rest(policy in some_policy(), replicas in 1i32..6, history in prop::collection::vec(happening(), 0..150)) {
-        let mut model = Model::new(replicas, policy);
-        model.run_to(Phase::Healthy);
-        for one in &history {
-            model.trace.push(format!("> {one:?}"));
-            happen(&mut model, one);
-        }
-        come_to_rest(&mut model);
-        model.settle();
-        model.assert_clean();
-        let stable = model.status().stable.clone().expect("a live version");
-        prop_assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
-        prop_assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+        play(Model::new(replicas, policy), &history);
     }
 
     #[test]
@@ -227,18 +231,7 @@ proptest! {
         replicas in 1i32..6,
         history in prop::collection::vec(happening_to_workers(), 0..150),
     ) {
-        let mut model = Model::worker(replicas, policy);
-        model.run_to(Phase::Healthy);
-        for one in &history {
-            model.trace.push(format!("> {one:?}"));
-            happen(&mut model, one);
-        }
-        come_to_rest(&mut model);
-        model.settle();
-        model.assert_clean();
-        let stable = model.status().stable.clone().expect("a live version");
-        prop_assert_eq!(model.phase() == Phase::Healthy, stable.revision == model.hello().revision);
-        prop_assert_eq!(model.hello().paused, model.phase() == Phase::RolledBack);
+        play(Model::worker(replicas, policy), &history);
     }
 
     #[test]

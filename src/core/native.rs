@@ -40,11 +40,11 @@ pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -
         return Catch::Waiting;
     }
     let native = rolled(view);
-    if native.is_some() {
+    if let Some(native) = &native {
         if traffic::read_pods_first(view, draft) == Progress::Waiting {
             return Catch::Waiting;
         }
-        if live.replica_set.replicas == 0 || live.ready_count() < enough {
+        if live.replica_set.replicas == 0 || live.ready_count() < enough || is_whole(view, native) {
             return Catch::TooLate;
         }
     }
@@ -68,6 +68,13 @@ pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -
         return Catch::Waiting;
     }
     Catch::Caught
+}
+
+/// Whether the Deployment's own new ReplicaSet has all its pods available. Also of a paused Deployment the controller then scales the others to
+/// 0 (`IsSaturated` in the `scale` of the Deployment controller): to take these pods away would leave none.
+fn is_whole(view: &View<'_>, native: &Side<'_>) -> bool {
+    let (size, hello) = (native.replica_set.replicas, view.hello);
+    size > 0 && size >= hello.replicas && native.available_count(hello.min_ready_seconds, view.now) >= size
 }
 
 /// Ready pods of the live side without which it is too late: the Deployment's size less what its owner lets a roll-out take away

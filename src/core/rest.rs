@@ -231,11 +231,13 @@ fn pending_template(
     }
 }
 
-/// Whether the Deployment rolls by itself and the live side has fewer pods than it should while the new one serves already.
+/// Whether the Deployment rolls by itself and the live side has fewer pods than it should, while the new one serves already or has taken its
+/// place.
 fn is_native_rollout_ahead(view: &View<'_>, live: &Side<'_>) -> bool {
-    let others = view.own_replica_sets().filter(|set| set.uid != live.replica_set.uid);
-    let serving: i32 = others.map(|set| view.side(set).ready_count()).sum();
-    serving > 0 && live.ready_count() < view.hello.replicas
+    let others = || view.own_replica_sets().filter(|set| set.uid != live.replica_set.uid);
+    let serves = || others().any(|set| view.side(set).ready_count() > 0);
+    let took_over = || live.replica_set.replicas == 0 && others().any(|set| set.replicas > 0);
+    live.ready_count() < view.hello.replicas && (serves() || took_over())
 }
 
 /// Records that a release of this Deployment's template begins. Nothing is done before that record is written, except to pause a managed

@@ -9,6 +9,7 @@ use crate::api::{
 };
 
 use super::{
+    action::Action,
     decide::decide,
     model::{Crash, Model, policy, quarters},
     service_split::{MANAGED, Pin},
@@ -419,4 +420,33 @@ fn every_preset_releases_what_is_good_and_takes_back_what_is_not() {
         assert_eq!(outcome(&model), Some(Outcome::RolledBack), "{name}");
         model.assert_clean();
     }
+}
+
+// The Deployment controller scales the old ReplicaSet to 0 once the new one is whole, also of a paused Deployment: to scale that one to 0
+// meanwhile leaves no pod.
+#[test]
+fn a_roll_out_whose_pods_are_all_there_is_left_to_the_deployment() {
+    let mut model = healthy(1);
+    model.guarded = Some(false);
+    let (old, pods) = (model.sets[0].uid.clone(), model.pods.clone());
+    model.set_image("hello:v2");
+    model.deployments[0].paused = false;
+    model.controllers();
+    // The new ReplicaSet is whole, and the controller has not come to the old one yet.
+    model.sets.iter_mut().filter(|set| set.uid == old).for_each(|set| set.replicas = 1);
+    model.pods.retain(|pod| pod.owner.as_ref() != Some(&old));
+    model.pods.extend(pods);
+    for _ in 0..20 {
+        model.kubelet();
+        model.endpoints();
+        model.tick(300);
+        model.deployments[0].observed_generation = model.deployments[0].generation;
+        let decided = decide(&model.snapshot(), model.now).actions;
+        assert!(!decided.iter().any(|action| matches!(action, Action::ScaleReplicaSet { replicas: 0, .. })), "{decided:?}");
+        if decided.iter().any(|action| matches!(action, Action::SetPaused { paused: false, .. })) {
+            return;
+        }
+        model.control(Crash::Never);
+    }
+    panic!("{}", model.trace.join("\n"));
 }
