@@ -80,8 +80,9 @@ pub fn records(view: &View<'_>, known: &[HeldAffinity], policy: &PolicySpec) -> 
 /// nothing else. Done means that they have it.
 pub fn hold(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     let records = records(view, &draft.status.affinity, &release.policy);
-    if records != draft.status.affinity {
-        draft.status.affinity = records;
+    let is_new = records.iter().any(|held| !draft.status.affinity.contains(held));
+    draft.status.affinity = records;
+    if is_new {
         return draft.wait(Why::Recording);
     }
     let listed = view.services();
