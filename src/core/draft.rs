@@ -96,7 +96,7 @@ impl Draft {
         }
         self.clocks = Clocks::Waiting;
         let step = self.status.step.as_mut()?;
-        let until = after(*step.waiting_since.get_or_insert(now), deadline);
+        let until = after(bounded(&mut step.waiting_since, now), deadline);
         self.wake(until);
         Some(until)
     }
@@ -114,6 +114,14 @@ impl Draft {
 /// A time, so much later; saturating.
 pub fn after(time: Timestamp, span: Span) -> Timestamp {
     SignedDuration::try_from(span.0).ok().and_then(|span| time.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// A time on record, `most` where there is none, and at most that: what is later was written by a controller whose clock was ahead, and no
+/// wait is to last longer because of it.
+pub fn bounded(recorded: &mut Option<Timestamp>, most: Timestamp) -> Timestamp {
+    let time = recorded.map_or(most, |time| time.min(most));
+    *recorded = Some(time);
+    time
 }
 
 /// How much later one time is than another, in the whole milliseconds that a status can tell; nothing if it is not.

@@ -4,7 +4,7 @@ use crate::api::{ROTATION, Span, policy::When, status::Release};
 
 use super::{
     action::{Action, Rotation},
-    draft::{Draft, Progress, after},
+    draft::{Draft, Progress, after, bounded},
     gate,
     service_split::Pin,
     snapshot::ServiceFacts,
@@ -116,7 +116,7 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
         return draft.wait(Why::Confirming { weight: 100, services });
     }
     let until = after(view.now, traffic::settle(view, release).max(DRAIN));
-    let until = draft.status.step.as_mut().map_or(until, |step| *step.until.get_or_insert(until));
+    let until = draft.status.step.as_mut().map_or(until, |step| bounded(&mut step.until, until));
     if view.now < until {
         draft.wake(until);
         return draft.wait(Why::Rolling(RollStage::Draining));

@@ -9,7 +9,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     affinity,
-    draft::{Draft, Progress, after},
+    draft::{Draft, Progress, after, bounded},
     native::{self, Catch},
     pair::Pair,
     request::{self, Command},
@@ -183,10 +183,8 @@ fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Sid
     // Without the Service that there was there is nothing to be seen.
     let routed = (!view.services().is_empty()).then_some(0);
     draft.status.traffic = Some(Traffic { desired: 0, routed, clients: routed.filter(|_| affinity::seconds(&release.policy).is_some()) });
-    let confirmed_at = confirmed_at.unwrap_or(view.now);
-    if let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut()) {
-        rollback.confirmed_at = Some(confirmed_at);
-    }
+    let rollback = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut());
+    let confirmed_at = rollback.map_or(view.now, |rollback| bounded(&mut rollback.confirmed_at, view.now));
     let drains = release.rollback.as_ref().is_some_and(|rollback| rollback.reason.drains());
     let until = after(confirmed_at, settle(view, release).max(if drains { DRAIN } else { Span::default() }));
     if view.now < until {

@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     affinity, approval, canary, declared,
-    draft::{Draft, Progress, after, elapsed, step},
+    draft::{Draft, Progress, after, bounded, elapsed, step},
     gate,
     native::{self, Catch},
     pair::Pair,
@@ -215,7 +215,8 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         }
         let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
         let hold = steps.iter().find(|step| step.weight == at.weight).map(|step| step.hold).unwrap_or_default();
-        let since = *at.since.get_or_insert_with(|| {
+        let settled_at = after(view.now, traffic::settle(view, release));
+        if at.since.is_none() {
             let keeps = affinity::seconds(&release.policy).is_some() && at.weight < 100;
             let subject = match (view.is_worker(), keeps) {
                 (true, _) => "the pods are of",
@@ -223,8 +224,8 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
                 (false, false) => "the clients are on",
             };
             draft.notice(Reason::WeightConfirmed, format!("{} % of {subject} revision {}", view.share(at.weight), release.revision));
-            after(view.now, traffic::settle(view, release))
-        });
+        }
+        let since = bounded(&mut at.since, settled_at);
         at.waiting_since = waiting_since;
         if let Some(release) = &mut draft.status.release {
             release.max_weight = release.max_weight.max(view.share(at.weight));
@@ -279,7 +280,7 @@ fn hold_clock(view: &View<'_>, draft: &mut Draft, at: &mut StepStatus, since: Ti
     if let Some(held) = at.held.take() {
         at.until = Some(after(view.now, Span(hold.0.saturating_sub(held.0))));
     }
-    let until = *at.until.get_or_insert_with(|| after(since, hold));
+    let until = bounded(&mut at.until, after(since.max(view.now), hold));
     if view.now < since {
         draft.wake(since);
         draft.wait(Why::Settling { weight, until: since });
@@ -317,7 +318,7 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
         return Progress::Waiting;
     }
     let mut at = draft.status.step.clone().unwrap_or_else(|| step(&release.policy.steps, 1));
-    let since = *at.since.get_or_insert(view.now);
+    let since = bounded(&mut at.since, view.now);
     if !view.snapshot.rollout.deleting {
         let over = hold_clock(view, draft, &mut at, since, release.policy.keep_previous);
         let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);

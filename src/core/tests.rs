@@ -1,5 +1,6 @@
 //! Whole releases, on the model.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::api::{
@@ -449,4 +450,24 @@ fn a_roll_out_whose_pods_are_all_there_is_left_to_the_deployment() {
         model.control(Crash::Never);
     }
     panic!("{}", model.trace.join("\n"));
+}
+
+#[test]
+fn no_wait_is_longer_because_the_controller_before_had_a_clock_that_was_an_hour_ahead() {
+    let steps = json!([{"weight": 50, "hold": "1m"}, {"weight": 100, "hold": "1m"}]);
+    let mut model = Model::new(2, policy(json!({"steps": steps, "keepPrevious": "1m", "promotion": "Roll"})));
+    model.run_to(Phase::Healthy);
+    model.set_image("hello:v2");
+    for phase in [Phase::Progressing, Phase::Baking, Phase::Promoting] {
+        model.run_fast(|model| model.phase() == phase && model.status().step.as_ref().is_some_and(|step| step.until.is_some()));
+        model.memory = None;
+        model.now = model.now.checked_sub(SignedDuration::from_hours(1)).expect("a time");
+        let began = model.now;
+        // A controller that has just begun sees every end of a pod for the first time.
+        model.pods.iter_mut().filter(|pod| pod.deleting()).for_each(|pod| pod.deleting_since = Some(began));
+        model.run_fast(|model| model.phase() != phase);
+        let took = model.now.duration_since(began);
+        assert!(took < SignedDuration::from_mins(3), "{phase:?}: {took:#}");
+    }
+    assert_eq!(outcome(&model), Some(Outcome::Promoted));
 }
