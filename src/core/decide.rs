@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What one look at the world leads to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// To be done in this order; the first that fails ends the list. Deciding again finds what is missing.
     pub actions: Vec<Action>,

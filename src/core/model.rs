@@ -2,6 +2,7 @@
 //! whatever order the test likes. Only what decisions can see is modelled.
 
 mod act;
+mod answer;
 mod cluster;
 mod declared;
 mod run;

@@ -21,7 +21,9 @@ use crate::{
 impl Model {
     /// One decision, carried out until it is done or the controller dies. Says whether anything was written.
     pub fn control(&mut self, crash: Crash) -> bool {
-        let decision: Decision = decide(&self.snapshot(), self.now);
+        let snapshot = self.snapshot();
+        let decision: Decision = decide(&snapshot, self.now);
+        self.check_decision(&snapshot, &decision);
         self.notices.extend(decision.notices.iter().map(|notice| format!("{}: {}", notice.reason, notice.note)));
         for (done, action) in decision.actions.iter().enumerate() {
             if crash == Crash::After(done) {
