@@ -78,7 +78,9 @@ impl Model {
         let goes_on = status.release.as_ref().is_some_and(|release| release.rollback.is_none())
             && matches!(status.phase, Some(Phase::Preparing | Phase::Progressing | Phase::Baking));
         let clocks_run = !self.rollout.spec.paused && !decision.why.needs_a_person();
-        assert!(!goes_on || !clocks_run || decision.wake_at.is_some(), "waits for ever: {:?}\n{}", decision.why, trace());
+        // A Deployment that was set to 0 ends its release without a rollback; the garbage collector has no deadline.
+        let ends = matches!(decision.why, Why::RemovingCanary { .. } | Why::WorkEnded { .. });
+        assert!(!goes_on || !clocks_run || ends || decision.wake_at.is_some(), "waits for ever: {:?}\n{}", decision.why, trace());
     }
 
     /// Until the time that it names, and for ever where it names none, time alone changes nothing.
