@@ -19,6 +19,8 @@ use stepgate::sim::seed::Seed;
 
 #[path = "../tests/faults/law.rs"]
 mod law;
+#[path = "../tests/faults/pair.rs"]
+mod pair;
 #[path = "../tests/faults/point.rs"]
 mod point;
 #[path = "../tests/faults/scenario.rs"]
@@ -64,7 +66,7 @@ fn main() {
     let mut points: Vec<(&Scenario, String, Point)> = Vec::new();
     if args.every.is_some() || args.point.is_some() {
         for (story, writes) in &stories {
-            let all = point::exhaustive(*writes).into_iter().enumerate();
+            let all = point::exhaustive(story, *writes).into_iter().enumerate();
             let chosen = all.filter(|(i, _)| args.point.map_or_else(|| i % args.every.unwrap_or(1) == 0, |point| point == *i));
             points.extend(chosen.map(|(i, point)| (story, format!("--story {:?} --point {i}", story.name), point)));
         }
@@ -72,7 +74,7 @@ fn main() {
         for seed in args.first..args.first + args.seeds {
             let chosen = Seed::new(seed).fork("story").below(stories.len() as u64);
             let (story, writes) = &stories[usize::try_from(chosen).unwrap_or(0)];
-            points.push((story, format!("--seeds 1 --first {seed}"), point::drawn(seed, *writes)));
+            points.push((story, format!("--seeds 1 --first {seed}"), point::drawn(seed, story, *writes)));
         }
     }
     if args.trace || args.point.is_some() {

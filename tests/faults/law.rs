@@ -20,14 +20,14 @@ use stepgate::{
     },
 };
 
-use crate::scenario::SIZE;
+use crate::pair::{Pair, SIZE};
 
 const EVENTS: &str = "events.events.k8s.io";
 /// A controller acts on what it read up to two seconds ago (design §8.2), and a little later.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(2_600);
 
 /// The cluster as it was at one version of the log, and what was wrong up to there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Law {
     now: BTreeMap<Key, Arc<Value>>,
     cursor: u64,
@@ -45,12 +45,26 @@ pub struct Law {
     /// Writes of ours, Events apart.
     pub writes: Vec<(Timestamp, String)>,
     pub broken: Vec<String>,
+    pair: Pair,
     guarded: bool,
 }
 
 impl Law {
-    pub fn new(store: &Store, guarded: bool) -> Self {
-        Self { cursor: store.oldest(), guarded, ..Self::default() }
+    pub fn new(store: &Store, pair: Pair, guarded: bool) -> Self {
+        Self {
+            now: BTreeMap::new(),
+            cursor: store.oldest(),
+            was_ready: BTreeMap::new(),
+            ready_since: BTreeMap::new(),
+            resized: None,
+            worked: BTreeMap::new(),
+            least_asked: None,
+            started: BTreeMap::new(),
+            writes: Vec::new(),
+            broken: Vec::new(),
+            pair,
+            guarded,
+        }
     }
 
     /// Reads the log up to its end.
@@ -189,10 +203,13 @@ impl Law {
         let ours = json::label(before, ROLLOUT_UID).is_some();
         let handover = label_path("labels", HANDOVER);
         let upwards = json::int(after, "/spec/replicas") > json::int(before, "/spec/replicas");
-        let owned = [POD_TEMPLATE_HASH, ROTATION].map(|key| format!("/spec/selector/{}", escape(key)));
+        let owned = [self.pair.key(), ROTATION].map(|key| format!("/spec/selector/{}", escape(key)));
         let counts = ["desired-replicas", "max-replicas"].map(|key| label_path("annotations", &format!("deployment.kubernetes.io/{key}")));
+        let emptied = self.may_be_emptied(after);
         let allowed = |path: &str| match resource {
             "rollouts.stepgate.dev" => path.starts_with("/status") || path.starts_with("/metadata/finalizers"),
+            "deployments.apps" if self.pair.is_declared() => path == "/spec/replicas" && (upwards || emptied),
+            "replicasets.apps" if self.pair.is_declared() => false,
             "deployments.apps" if ours => path != "/spec/template" && !path.starts_with("/spec/template/"),
             "deployments.apps" => {
                 path == "/spec/paused"
@@ -213,12 +230,34 @@ impl Law {
         }
     }
 
+    /// `idle: ScaleToZero`: once the release is past its end on record, for a version that no Service has a client on, where the policies
+    /// keep it so.
+    fn may_be_emptied(&self, deployment: &Value) -> bool {
+        let past = |rollout: &Value| {
+            json::text(rollout, "/status/phase") == "Promoting" && json::text(rollout, "/status/release/policy/idle") == "ScaleToZero"
+        };
+        let labels = json::fields(deployment, "/spec/template/metadata/labels");
+        let selects = |service: &Value| {
+            let selector = json::fields(service, "/spec/selector").into_iter().flatten();
+            selector.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        };
+        self.guarded
+            && json::int(deployment, "/spec/replicas") == 0
+            && self.all("rollouts.stepgate.dev").any(|rollout| past(rollout))
+            && !self.all("services").any(|service| selects(service))
+    }
+
     fn judge_existence(&mut self, entry: &Entry, resource: &str) {
         let object = entry.before.as_ref().or(entry.after.as_ref()).cloned().unwrap_or_default();
         let deleted = entry.after.is_none();
         let fine = match resource {
             "deployments.apps" => json::label(&object, ROLLOUT_UID).is_some(),
-            "replicasets.apps" => deleted && json::int(&object, "/spec/replicas") == 0 && json::int(&object, "/status/replicas") == 0,
+            "replicasets.apps" => {
+                !self.pair.is_declared()
+                    && deleted
+                    && json::int(&object, "/spec/replicas") == 0
+                    && json::int(&object, "/status/replicas") == 0
+            }
             "rollouts.stepgate.dev" => deleted && json::deleting(&object),
             _ => false,
         };
@@ -230,18 +269,21 @@ impl Law {
     fn judge_selector(&mut self, entry: &Entry) {
         let Some(service) = entry.after.clone() else { return };
         let Some(rollout) = self.all("rollouts.stepgate.dev").next().cloned() else { return };
+        let (pair, key) = (self.pair, self.pair.key());
         let selector = json::fields(&service, "/spec/selector").cloned().unwrap_or_default();
         let owners = selector
             .iter()
-            .filter(|(key, _)| ![POD_TEMPLATE_HASH, ROTATION].contains(&key.as_str()))
+            .filter(|(name, _)| ![key, ROTATION].contains(&name.as_str()))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let live = json::text(&rollout, "/status/stable/hash").to_owned();
-        let to_live = json::text(&service, "/spec/selector/pod-template-hash") == live;
+        let live = self.live_value(&rollout);
+        let to_live = selector.get(key).and_then(Value::as_str) == Some(&live);
         let (selected, could): (Vec<_>, Vec<_>) = (self.pods(&selector, entry.at), self.pods(&owners, entry.at));
         // design §8.2; the way back counts only what is there.
-        let size = self.get("deployments.apps", "hello").map_or(0, |hello| json::int(hello, "/spec/replicas"));
-        let had = self.resized.filter(|(when, _)| entry.at.duration_since(*when) <= TOLERANCE).map_or(size, |(_, had)| had);
+        let name = if pair.is_declared() { json::text(&rollout, "/status/stable/name") } else { "hello" };
+        let size = self.get("deployments.apps", name).map_or(0, |deployment| json::int(deployment, "/spec/replicas"));
+        let had =
+            self.resized.filter(|(when, _)| name == "hello" && entry.at.duration_since(*when) <= TOLERANCE).map_or(size, |(_, had)| had);
         let size = usize::try_from(size.min(had)).unwrap_or(0);
         if !to_live && selected.len() < size.min(could.len()) {
             let what = format!("leaves {} of {} pods ({size} wanted)", selected.len(), could.len());
@@ -251,11 +293,12 @@ impl Law {
             self.breaks(entry, "leaves no pod although there are some");
         }
         // design §8.3
-        let strangers = selected.iter().filter(|pod| serves(pod)).any(|pod| json::label(pod, POD_TEMPLATE_HASH) != Some(&live));
+        let strangers = selected.iter().filter(|pod| serves(pod)).any(|pod| json::label(pod, key) != Some(&live));
         if !strangers || json::fields(&rollout, "/status/release").is_none() {
             return;
         }
-        if json::fields(&rollout, "/status/release/rollback").is_some() && self.guarded {
+        // Without admission policies a Deployment rolls by itself for a moment; versions of the user's own do not.
+        if json::fields(&rollout, "/status/release/rollback").is_some() && (self.guarded || pair.is_declared()) {
             let of_canary = selected.iter().any(|pod| serves(pod) && self.is_of_canary(pod));
             if of_canary {
                 self.breaks(entry, "sends clients to a revision that is being taken back");
@@ -284,7 +327,27 @@ impl Law {
         }
     }
 
-    fn is_of_canary(&self, pod: &Value) -> bool {
+    /// What the pods of the live side have in the label that tells the sides apart.
+    pub fn live_value(&self, rollout: &Value) -> String {
+        self.value_of(&rollout["status"]["stable"])
+    }
+
+    /// The same of a version, as status tells of it.
+    fn value_of(&self, version: &Value) -> String {
+        if !self.pair.is_declared() {
+            return json::text(version, "/hash").to_owned();
+        }
+        let deployment = self.get("deployments.apps", json::text(version, "/name"));
+        let labels = deployment.and_then(|deployment| json::fields(deployment, "/spec/template/metadata/labels"));
+        labels.and_then(|labels| labels.get(self.pair.key())).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Whether a pod is of the version under release.
+    pub fn is_of_canary(&self, pod: &Value) -> bool {
+        if self.pair.is_declared() {
+            let canary = self.all("rollouts.stepgate.dev").next().map(|rollout| self.value_of(&rollout["status"]["canary"]));
+            return canary.is_some_and(|value| !value.is_empty() && json::label(pod, self.pair.key()) == Some(&value));
+        }
         let set = self.all("replicasets.apps").find(|set| json::uid(set) == json::controller_uid(pod));
         let deployment =
             set.and_then(|set| self.all("deployments.apps").find(|deployment| json::uid(deployment) == json::controller_uid(set)));
@@ -331,8 +394,8 @@ impl Law {
             let what = format!("a hold begins before the endpoints follow the selector: pod {pod} {how}");
             self.breaks(entry, &what);
         }
-        let canary = json::text(after, "/status/canary/hash");
-        if json::int(after, "/status/step/weight") == 100 && json::text(&service, "/spec/selector/pod-template-hash") != canary {
+        let canary = self.value_of(&after["status"]["canary"]);
+        if json::int(after, "/status/step/weight") == 100 && selector.get(self.pair.key()).and_then(Value::as_str) != Some(&canary) {
             self.breaks(entry, "the hold of 100 % begins while the Service is not pinned to the canary");
         }
     }

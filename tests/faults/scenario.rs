@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use stepgate::api::status::Phase;
 
-/// Pods of the Deployment.
-pub const SIZE: u32 = 4;
+use crate::pair::{Pair, SIZE};
 
 /// One story.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub name: &'static str,
+    pub pair: Pair,
     pub policy: Value,
     /// The Services of the Rollout, which there are; none of a queue worker.
     pub services: &'static [&'static str],
@@ -42,6 +42,8 @@ pub enum When {
 pub enum Act {
     /// `kubectl set image`.
     Image(&'static str),
+    /// Of a declared pair: this version is to be live.
+    Live(&'static str),
     /// One pod of this version is not ready any more.
     Unready(&'static str),
     /// All pods of this version answer `/healthz` so.
@@ -98,9 +100,66 @@ fn with_affinity(mut policy: Value) -> Value {
     policy
 }
 
+fn idle(mut policy: Value) -> Value {
+    policy["idle"] = json!("ScaleToZero");
+    policy
+}
+
 /// All stories.
 #[allow(clippy::too_many_lines, reason = "one table")]
 pub fn all() -> Vec<Scenario> {
+    [managed(), workers(), declared()].concat()
+}
+
+/// Those of two Deployments of the user's own. What the second one has no pods for at first is split by counts, the rest by rotation.
+fn declared() -> Vec<Scenario> {
+    use Act::*;
+    use When::*;
+    let promoted = (Some(Phase::Healthy), "v2", false, &["Promoted"][..]);
+    let rolled_back = (Some(Phase::RolledBack), "v1", false, &["RolledBack"][..]);
+    let gone = |version| (None, version, false, &[][..]);
+    let (cold, warm) = (Pair::Declared { label: "version", spare: 0 }, Pair::Declared { label: "track", spare: SIZE });
+    let story = |name, pair, policy, guarded, acts: &[(When, Act)], end| {
+        let script = std::iter::once((In(Phase::Healthy), Live("v2"))).chain(acts.iter().copied()).collect();
+        Scenario { name, pair, policy, services: &["hello"], guarded, script, end, budget: None }
+    };
+    let brisk = || quarters("0s", "Resilient", "Adopt");
+    let held = || quarters("500ms", "Resilient", "Adopt");
+    vec![
+        story("declared, flip", warm, blue_green(), true, &[], promoted),
+        story("declared, flip, unguarded", warm, blue_green(), false, &[], promoted),
+        story("declared, flip, idle", warm, idle(blue_green()), true, &[], promoted),
+        story("declared, stepped", cold, brisk(), true, &[], promoted),
+        story("declared, stepped, warm", warm, held(), true, &[], promoted),
+        story("declared, stepped, sticky, idle", cold, idle(with_affinity(held())), true, &[], promoted),
+        story("declared, aborted at 75", cold, held(), true, &[(Confirmed(75), Abort)], rolled_back),
+        story("declared, aborted at 75, warm, unguarded", warm, held(), false, &[(Confirmed(75), Abort)], rolled_back),
+        story("declared, unready at 75", warm, held(), true, &[(Confirmed(75), Unready("v2"))], rolled_back),
+        story("declared, unready while baking", cold, idle(held()), true, &[(In(Phase::Baking), Unready("v2"))], rolled_back),
+        story(
+            "declared, set back at 50",
+            cold,
+            held(),
+            true,
+            &[(Confirmed(50), Live("v1"))],
+            (Some(Phase::Healthy), "v1", false, &["Superseded"]),
+        ),
+        story("declared, deleted at 50", cold, held(), true, &[(Confirmed(50), DeleteRollout)], gone("v1")),
+        story("declared, deleted at 75, warm", warm, held(), true, &[(Asked(75), DeleteRollout)], gone("v1")),
+        story("declared, deleted while baking", warm, idle(held()), true, &[(In(Phase::Baking), DeleteRollout)], gone("v2")),
+        story(
+            "declared, there and back",
+            warm,
+            idle(blue_green()),
+            true,
+            &[(Ended(1), Live("v1"))],
+            (Some(Phase::Healthy), "v1", false, &["Promoted", "Promoted"]),
+        ),
+    ]
+}
+
+/// Those of one Deployment behind a Service.
+fn managed() -> Vec<Scenario> {
     use Act::*;
     use When::*;
     let release = (In(Phase::Healthy), Image("v2"));
@@ -110,9 +169,8 @@ pub fn all() -> Vec<Scenario> {
     let gone = |version, paused| (None, version, paused, &[][..]);
     let story = |name, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once(release).chain(acts.iter().copied()).collect();
-        Scenario { name, policy, services: &["hello"], guarded, script, end, budget: None }
+        Scenario { name, pair: Pair::Managed, policy, services: &["hello"], guarded, script, end, budget: None }
     };
-    let worker = |name, policy, guarded, acts: &[(When, Act)], end| Scenario { services: &[], ..story(name, policy, guarded, acts, end) };
     let brisk = || quarters("0s", "Resilient", "Adopt");
     let held = || quarters("500ms", "Resilient", "Adopt");
     vec![
@@ -176,6 +234,21 @@ pub fn all() -> Vec<Scenario> {
             &[(Asked(75), Image("v3"))],
             (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
         ),
+    ]
+}
+
+/// Those of one Deployment without Services.
+fn workers() -> Vec<Scenario> {
+    use Act::*;
+    use When::*;
+    let promoted = (Some(Phase::Healthy), "v2", false, &["Promoted"][..]);
+    let rolled_back = (Some(Phase::RolledBack), "v1", true, &["RolledBack"][..]);
+    let gone = |version, paused| (None, version, paused, &[][..]);
+    let worker = |name, policy, guarded, acts: &[(When, Act)], end| {
+        let script = std::iter::once((In(Phase::Healthy), Image("v2"))).chain(acts.iter().copied()).collect();
+        Scenario { name, pair: Pair::Managed, policy, services: &[], guarded, script, end, budget: None }
+    };
+    vec![
         Scenario { budget: Some(24), ..worker("worker", shares("0s", "Adopt"), true, &[], promoted) },
         worker("worker, held", shares("500ms", "Adopt"), true, &[], promoted),
         worker("worker, unguarded", shares("0s", "Adopt"), false, &[], promoted),

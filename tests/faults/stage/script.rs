@@ -88,6 +88,7 @@ impl Stage<'_> {
     fn perform(&mut self, act: Act) -> bool {
         match act {
             Act::Image(version) => self.set_image(version),
+            Act::Live(version) => self.set_live(version),
             Act::Unready(version) => {
                 let Some(name) = self.ready_pod(version) else { return false };
                 return self.sim.with(|world, now| world.tell(now, &Id::new("default", &name), "ready", "false"));
@@ -112,17 +113,25 @@ impl Stage<'_> {
     }
 
     pub(super) fn set_image(&mut self, version: &str) {
+        self.set_image_of("hello", version);
+    }
+
+    pub(super) fn set_image_of(&mut self, deployment: &str, version: &str) {
         let container = json!({"name": "app", "image": format!("hello:{version}"), "env": [{"name": "VERSION", "value": version}]});
         let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
-        self.ask_of_hello("application/strategic-merge-patch+json", &patch);
+        self.ask_of(deployment, "application/strategic-merge-patch+json", &patch);
     }
 
-    pub(super) fn patch_hello(&mut self, patch: &Value) {
-        self.ask_of_hello("application/merge-patch+json", patch);
+    pub(super) fn patch_deployment(&mut self, deployment: &str, patch: &Value) {
+        self.ask_of(deployment, "application/merge-patch+json", patch);
     }
 
-    fn ask_of_hello(&mut self, kind: &str, patch: &Value) {
-        self.ask("PATCH", "/apis/apps/v1/namespaces/default/deployments/hello", kind, patch);
+    fn ask_of(&mut self, deployment: &str, kind: &str, patch: &Value) {
+        self.ask("PATCH", &format!("/apis/apps/v1/namespaces/default/deployments/{deployment}"), kind, patch);
+    }
+
+    pub(super) fn set_live(&mut self, version: &str) {
+        self.edit_rollout(&json!({"spec": {"workload": {"live": self.scenario.pair.deployment(version)}}}));
     }
 
     pub(super) fn request(&mut self, action: &str) {
@@ -160,7 +169,7 @@ impl Stage<'_> {
             {"op": "replace", "path": "/spec/template", "value": template},
             {"op": "add", "path": "/spec/paused", "value": true},
         ]);
-        self.ask_of_hello("application/json-patch+json", &patch);
+        self.ask_of("hello", "application/json-patch+json", &patch);
         true
     }
 
