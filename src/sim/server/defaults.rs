@@ -34,6 +34,13 @@ fn drop_zero(object: &mut Value, path: &str) {
     }
 }
 
+/// Takes away empty lists, as typed servers do: without containers, a pod is refused.
+fn drop_empty_lists(object: &mut Value) {
+    if let Value::Object(fields) = object {
+        fields.retain(|name, value| name == "containers" || value.as_array().is_none_or(|items| !items.is_empty()));
+    }
+}
+
 fn deployment(object: &mut Value) {
     json::default(object, "/spec/replicas", 1);
     json::default(object, "/spec/revisionHistoryLimit", 10);
@@ -93,6 +100,7 @@ fn quality(pod: &Value) -> &'static str {
 }
 
 fn pod_spec(spec: &mut Value) {
+    drop_empty_lists(spec);
     json::default(spec, "/restartPolicy", "Always");
     json::default(spec, "/terminationGracePeriodSeconds", 30);
     json::default(spec, "/dnsPolicy", "ClusterFirst");
@@ -106,6 +114,7 @@ fn pod_spec(spec: &mut Value) {
 }
 
 fn container(container: &mut Value) {
+    drop_empty_lists(container);
     let image = json::text(container, "/image");
     let latest = image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
     json::default(container, "/imagePullPolicy", if latest { "Always" } else { "IfNotPresent" });

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::problem::Problem;
 
-/// Applies a JSON Patch the way the real server's library does: a missing value tests equal to `null`.
+/// Applies a JSON Patch the way the real server's library does: a missing value tests equal to `null`, if only it itself is missing.
 ///
 /// # Errors
 /// `BadRequest` for what is not a patch, `Invalid` (422) for one that cannot be applied, a failed `test` included.
@@ -17,7 +17,8 @@ pub fn json_patch(current: &Value, patch: &Value) -> Result<Value, Problem> {
         match &operation {
             PatchOperation::Test(test) => {
                 let found = next.pointer(test.path.as_str()).unwrap_or(&Value::Null);
-                if *found != test.value {
+                let around = test.path.as_str().rsplit_once('/').map_or("", |(around, _)| around);
+                if *found != test.value || next.pointer(around).is_none() {
                     return Err(Problem::unprocessable(&format!("testing value {} failed", test.path)));
                 }
             }

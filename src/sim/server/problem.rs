@@ -31,6 +31,12 @@ impl Problem {
         self
     }
 
+    fn with_causes(mut self, causes: &[Cause]) -> Self {
+        let cause = |cause: &Cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field });
+        self.details["causes"] = causes.iter().map(cause).collect();
+        self
+    }
+
     /// 404: no object of that name.
     pub fn not_found(kind: &Kind, name: &str) -> Self {
         Self::new(404, "NotFound", format!("{} {name:?} not found", kind.resource())).about(kind, name)
@@ -78,20 +84,23 @@ impl Problem {
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
         let said: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let said = if said.len() == 1 { said.concat() } else { format!("[{}]", said.join(", ")) };
-        let mut problem = Self::new(422, "Invalid", format!("{} {name:?} is invalid: {said}", kind.qualified()));
-        problem.details = json!({
-            "name": name, "group": kind.group, "kind": kind.kind,
-            "causes": causes.iter().map(|c| json!({ "reason": c.reason, "message": c.message, "field": c.field })).collect::<Vec<_>>(),
-        });
+        let mut problem = Self::new(422, "Invalid", format!("{} {name:?} is invalid: {said}", kind.qualified())).with_causes(causes);
+        problem.details["name"] = name.into();
+        problem.details["group"] = kind.group.clone().into();
+        problem.details["kind"] = kind.kind.clone().into();
         problem
+    }
+
+    /// 422: options of a request that are not valid.
+    pub fn invalid_options(kind: &str, cause: &Cause) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        Self::new(422, "Invalid", message).with_causes(std::slice::from_ref(cause))
     }
 
     /// 422: a patch whose result the server cannot read.
     pub fn unreadable(result: &Value, why: &str) -> Self {
         let cause = Cause::invalid("patch", &result.to_string().into(), why);
-        let mut problem = Self::new(422, "Invalid", format!(" \"\" is invalid: {}: {}", cause.field, cause.message));
-        problem.details = json!({ "causes": [{ "reason": cause.reason, "message": cause.message, "field": cause.field }] });
-        problem
+        Self::new(422, "Invalid", format!(" \"\" is invalid: {}: {}", cause.field, cause.message)).with_causes(&[cause])
     }
 
     /// 422: a patch that cannot be applied to the object as it is, a failed `test` included.

@@ -31,7 +31,7 @@ pub(super) fn register(kinds: &mut Kinds, definition: &Value) {
             status: version.pointer("/subresources/status").is_some(),
             scale,
             generation: Generation::Content,
-            unconditional_update: true,
+            unconditional_update: false,
             columns: json::items(version, "/additionalPrinterColumns").iter().map(column).collect(),
             schema: Some(compiled(version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null))),
         });

@@ -68,24 +68,15 @@ fn metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
         });
     }
     let owners = json::items(object, "/metadata/ownerReferences");
-    for (at, owner) in owners.iter().enumerate() {
+    for owner in owners {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if json::text(owner, &format!("/{field}")).is_empty() {
-                causes.push(Cause::required(format!("metadata.ownerReferences[{at}].{field}"), "must not be empty"));
+                causes.push(Cause::invalid(format!("metadata.ownerReferences.{field}"), &"".into(), "must not be empty"));
             }
         }
     }
     if owners.iter().filter(|owner| json::flag(owner, "/controller")).count() > 1 {
         causes.push(Cause::invalid("metadata.ownerReferences", &owners.into(), "Only one reference can have Controller set to true"));
-    }
-    for finalizer in json::items(object, "/metadata/finalizers").iter().filter_map(Value::as_str) {
-        if !finalizer.contains('/') && !matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes") {
-            causes.push(Cause::invalid(
-                "metadata.finalizers",
-                &finalizer.into(),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
-        }
     }
     causes
 }
@@ -114,6 +105,9 @@ fn content(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
             if json::items(object, "/spec/ports").is_empty() && !headless && !external {
                 causes.push(Cause::required("spec.ports", ""));
             }
+            for number in ["port", "targetPort"] {
+                ports(json::items(object, "/spec/ports"), "spec.ports", number, &mut causes);
+            }
             labels(object, "/spec/selector", &mut causes);
         }
         "pods" if json::items(object, "/spec/containers").is_empty() => causes.push(Cause::required("spec.containers", "")),
@@ -122,17 +116,38 @@ fn content(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     causes
 }
 
+/// The numbers of ports; names are not looked at.
+fn ports(ports: &[Value], path: &str, number: &str, causes: &mut Vec<Cause>) {
+    for (at, port) in ports.iter().enumerate() {
+        let found = &port[number];
+        if found.is_number() && !found.as_i64().is_some_and(|number| (1..=65_535).contains(&number)) {
+            causes.push(Cause::invalid(format!("{path}[{at}].{number}"), found, "must be between 1 and 65535, inclusive"));
+        }
+    }
+}
+
 fn workload(object: &Value, causes: &mut Vec<Cause>) {
     labels(object, "/spec/template/metadata/labels", causes);
-    let selector = object.pointer("/spec/selector").map(Labels::of_selector).unwrap_or_default();
-    if selector.is_empty() {
-        causes.push(Cause::required("spec.selector", ""));
-    } else if !selector.match_labels(json::fields(object, "/spec/template/metadata/labels")) {
-        let found = object.pointer("/spec/template/metadata/labels").unwrap_or(&Value::Null);
+    let selector = object.pointer("/spec/selector");
+    match selector {
+        None => causes.push(Cause::required("spec.selector", "")),
+        Some(selector) if Labels::of_selector(selector).is_empty() => {
+            causes.push(Cause::invalid("spec.selector", selector, "empty selector is invalid for deployment"));
+        }
+        Some(_) => {}
+    }
+    let found = object.pointer("/spec/template/metadata/labels");
+    let fits = |selector| Labels::of_selector(selector).match_labels(found.and_then(Value::as_object));
+    if !selector.is_some_and(fits) {
+        let found = found.unwrap_or(&Value::Null);
         causes.push(Cause::invalid("spec.template.metadata.labels", found, "`selector` does not match template `labels`"));
     }
-    if json::items(object, "/spec/template/spec/containers").is_empty() {
+    let containers = json::items(object, "/spec/template/spec/containers");
+    if containers.is_empty() {
         causes.push(Cause::required("spec.template.spec.containers", ""));
+    }
+    for (at, container) in containers.iter().enumerate() {
+        ports(json::items(container, "/ports"), &format!("spec.template.spec.containers[{at}].ports"), "containerPort", causes);
     }
     for (field, least) in [("replicas", 0), ("minReadySeconds", 0), ("revisionHistoryLimit", 0)] {
         let value = json::int(object, &format!("/spec/{field}"));

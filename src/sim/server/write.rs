@@ -202,10 +202,6 @@ impl ApiServer {
             _ => change(&current)?,
         };
         check_preconditions(kind, &current, &next)?;
-        if kind.is_custom() && json::text(&next, "/metadata/resourceVersion").is_empty() {
-            let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(Problem::invalid(kind, &key.name, &[cause]));
-        }
         take_over(kind, part, &current, &mut next);
         self.complete(kind, Some(&current), &mut next);
         admission::mutate(self, &Review { call, kind, part, old: Some(&current) }, &mut next);
@@ -259,6 +255,9 @@ impl ApiServer {
             return self.apply(call, target, request);
         }
         let body = request.json()?;
+        if request.content_type != "application/json-patch+json" && !body.is_object() {
+            return Err(Problem::bad_request("error decoding patch: it is not an object"));
+        }
         let patched = |current: &Value| match request.content_type.as_str() {
             "application/json-patch+json" => patch::json_patch(current, &body),
             "application/merge-patch+json" => Ok(patch::merge(current, &body)),
@@ -285,17 +284,19 @@ impl ApiServer {
     fn apply(&mut self, call: &mut Call, target: &Target, request: &Request) -> Result<(u16, Arc<Value>), Problem> {
         let (kind, key) = (&target.kind, target.key());
         if request.param("fieldManager").is_empty() {
-            return Err(Problem::bad_request("fieldManager is required for apply patch"));
+            return Err(Problem::invalid_options("PatchOptions", &Cause::required("fieldManager", "is required for apply patch")));
         }
         call.operation = Operation::Apply;
         let mut applied = body(call, kind, Part::Whole, request)?;
         json::drop_nulls(&mut applied);
+        if json::text(&applied, "/apiVersion").is_empty() || json::text(&applied, "/kind").is_empty() {
+            return Err(Problem::bad_request("invalid object type: an apply has to name apiVersion and kind"));
+        }
         if !json::items(&applied, "/metadata/managedFields").is_empty() {
             return Err(Problem::bad_request("metadata.managedFields must be nil"));
         }
         if self.store.get(&key).is_none() {
             check_address(&applied, &key.namespace, &key.name)?;
-            json::set(&mut applied, "/metadata/name", key.name);
             let object = apply::created(call, kind, applied);
             return Ok((201, self.create_at(call, kind, &target.namespace, object)?));
         }
@@ -333,7 +334,7 @@ fn check_preconditions(kind: &Kind, current: &Value, next: &Value) -> Result<(),
     let (found, asked) = (json::text(current, "/metadata/resourceVersion"), json::text(next, "/metadata/resourceVersion"));
     let name = json::name(current);
     if asked.is_empty() && !kind.unconditional_update {
-        let cause = Cause::invalid("metadata.resourceVersion", &json!(""), "must be specified for an update");
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
         return Err(Problem::invalid(kind, name, &[cause]));
     }
     let (uid, asked_uid) = (json::uid(current), json::uid(next));
@@ -347,9 +348,9 @@ fn check_preconditions(kind: &Kind, current: &Value, next: &Value) -> Result<(),
     check_address(next, json::namespace(current), name)
 }
 
-/// An object may be sent without its name and namespace, but not with others than those of its address.
+/// An object may be sent without its namespace, but has its name, and neither is another than that of its address.
 fn check_address(object: &Value, namespace: &str, name: &str) -> Result<(), Problem> {
-    if !json::name(object).is_empty() && json::name(object) != name {
+    if json::name(object) != name {
         return Err(Problem::bad_request("the name of the object does not match the name on the URL"));
     }
     check_namespace(object, namespace)
