@@ -1,6 +1,6 @@
 //! Events have two faces, `v1` and `events.k8s.io/v1`, and one store, which keeps the newer form.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::sim::json;
 
@@ -19,9 +19,6 @@ const RENAMED: &[(&str, &str)] = &[
 pub fn to_core(stored: &Value) -> Value {
     let mut event = renamed(stored, |(new, old)| (new, old));
     event["apiVersion"] = "v1".into();
-    if event.get("source").is_none() {
-        event["source"] = json!({ "component": json::text(&event, "/reportingComponent") });
-    }
     event
 }
 

@@ -35,14 +35,10 @@ pub struct View {
 
 impl View {
     fn of(target: &Target, request: &Request) -> Result<Self, Problem> {
-        let mut fields = FieldTests::parse(request.param("fieldSelector"), &target.kind.plural)?;
-        if !target.name.is_empty() {
-            fields = FieldTests::parse(&format!("metadata.name={}", target.name), &target.kind.plural)?;
-        }
         Ok(Self {
             namespace: target.namespace.clone(),
             labels: Labels::parse(request.param("labelSelector"))?,
-            fields,
+            fields: FieldTests::parse(request.param("fieldSelector"), &target.kind.plural)?,
             table: request.accept.contains("as=Table"),
             partial: request.accept.contains("as=PartialObjectMetadata"),
         })
@@ -78,7 +74,8 @@ impl ApiServer {
     pub(super) fn read(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
         let watching = matches!(request.param("watch"), "true" | "1");
         match target.subresource.as_str() {
-            "" if watching => self.watch(now, target, request).map(|watch| Reply::Watch(Box::new(watch))),
+            // Of one object there is no watch, but one of its collection with a field selector.
+            "" if watching && target.name.is_empty() => self.watch(now, target, request).map(|watch| Reply::Watch(Box::new(watch))),
             "" if target.name.is_empty() => self.list_request(now, target, request).map(Reply::ok),
             "" | "status" => Ok(Reply::ok(View::of(target, request)?.render(&target.kind, self.find(&target.key(), &target.kind)?, now))),
             "scale" if target.kind.scale.is_some() => {
@@ -108,17 +105,24 @@ impl ApiServer {
         let mut rest =
             then.iter().filter(|(key, object)| start.as_ref().is_none_or(|start| *key > start) && view.selects(&target.kind, object));
         let page: Vec<_> = if limit == 0 { rest.by_ref().collect() } else { rest.by_ref().take(limit).collect() };
-        let left = rest.count();
         let mut metadata = json!({ "resourceVersion": version.to_string() });
-        if let Some((last, _)) = page.last().filter(|_| left > 0) {
+        if let Some((last, _)) = page.last().filter(|_| rest.next().is_some()) {
             metadata["continue"] = format!("{version}:{}:{}", last.namespace, last.name).into();
-            metadata["remainingItemCount"] = left.into();
         }
         if view.table {
             let objects: Vec<Value> = page.iter().map(|(_, object)| present(&target.kind, object)).collect();
             return Ok(table::of_list(&target.kind, &objects, &metadata, now));
         }
-        let items: Vec<Value> = page.iter().map(|(_, object)| view.render(&target.kind, object, now)).collect();
+        let item = |object: &Value| {
+            let mut item = view.render(&target.kind, object, now);
+            // A list of a built-in kind says once what its items are.
+            if !view.partial && !target.kind.is_custom() {
+                json::unset(&mut item, "/apiVersion");
+                json::unset(&mut item, "/kind");
+            }
+            item
+        };
+        let items: Vec<Value> = page.iter().map(|(_, object)| item(object)).collect();
         let (api_version, kind) = if view.partial {
             ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList".to_owned())
         } else {
@@ -161,7 +165,7 @@ impl ApiServer {
             }
         }
         if request.param("allowWatchBookmarks") == "true" {
-            watch.start_bookmarks(now);
+            watch.plan_bookmark(now);
         }
         Ok(watch)
     }

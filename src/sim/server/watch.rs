@@ -10,6 +10,8 @@ use crate::sim::{clock::after, json};
 
 /// Time between two bookmarks of a quiet watch.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// How long before its end a watch gets the last one.
+const BOOKMARK_LAST: Duration = Duration::from_secs(2);
 
 /// An open watch. It holds no lock and no data but its place in the log: whoever owns it asks [`Watch::next`].
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Watch {
         }
         match self.bookmark {
             Some(due) if due <= now && !self.frozen_bookmarks => {
-                self.bookmark = Some(after(now, BOOKMARK_PERIOD));
+                self.plan_bookmark(now);
                 Next::Event(json!({ "type": "BOOKMARK", "object": self.bookmark_object(false) }))
             }
             Some(due) if due > now => Next::Wait(due.min(self.ends)),
@@ -111,8 +113,10 @@ impl Watch {
         object
     }
 
-    pub(super) fn start_bookmarks(&mut self, now: Timestamp) {
-        self.bookmark = Some(after(now, BOOKMARK_PERIOD));
+    /// Says when the next bookmark is due.
+    pub(super) fn plan_bookmark(&mut self, now: Timestamp) {
+        let due = after(now, BOOKMARK_PERIOD).min(self.ends - BOOKMARK_LAST);
+        self.bookmark = Some(due).filter(|due| *due > now);
     }
 }
 
