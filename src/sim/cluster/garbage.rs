@@ -115,8 +115,6 @@ fn without_finalizer(context: &mut Context<'_>, object: &Value, finalizer: &str)
     let mut next = object.clone();
     let kept: Vec<Value> = json::items(object, "/metadata/finalizers").iter().filter(|known| *known != finalizer).cloned().collect();
     json::set(&mut next, "/metadata/finalizers", kept);
-    // What this pass has changed already is looked at again in the next one.
-    json::unset(&mut next, "/metadata/resourceVersion");
     tolerate(context.put(ME, next, Part::Whole).map(drop))
 }
 
