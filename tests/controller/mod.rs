@@ -8,4 +8,5 @@ mod process;
 
 #[allow(unused_imports, reason = "each test target uses a part of it")]
 pub use cluster::{Cluster, Reality, SYSTEM, folder};
+#[allow(unused_imports, reason = "each test target uses a part of it")]
 pub use process::Controller;
