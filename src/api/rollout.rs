@@ -34,6 +34,12 @@ use super::{policy::PolicySpec, status::RolloutStatus};
         .message("set exactly one of policyRef (the name of a policy) and policy (the policy itself)"),
     validation = Rule::new("!has(self.unmanagedServices) || self.unmanagedServices.all(s, !(s in self.services))")
         .message("a Service is either in services (its clients are moved) or in unmanagedServices (it may see both versions), not in both"),
+    validation = Rule::new("!has(self.preview) || !(self.preview in self.services)")
+        .message("preview: a Service of services has the clients, who stay on the live version while the new one is looked at; name another Service"),
+    validation = Rule::new("!has(self.preview) || !has(self.unmanagedServices) || !(self.preview in self.unmanagedServices)")
+        .message("preview: Stepgate leaves the selectors of unmanagedServices alone; take the Service off that list, or name another one"),
+    validation = Rule::new("!has(self.preview) || self.services.size() > 0")
+        .message("preview: without Services (services: []) a pod of the new version works as soon as it runs, so there is no time to look at it before; leave preview out"),
     validation = Rule::new("!has(self.policy) || !has(self.policy.affinity) || !has(self.policy.affinity.cookie)")
         .message("policy.affinity.cookie: a plain Service gives out connections and sees no cookie in them; set affinity.clientIP, which tells clients by their address"),
     validation = Rule::new("(self.services.size() > 0) == (oldSelf.services.size() > 0)")
@@ -68,6 +74,12 @@ pub struct RolloutSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
     pub unmanaged_services: Vec<String>,
 
+    /// A Service of yours, none of `services`, that shows the new version before any client gets it: for as long as a release lasts it
+    /// reaches the pods of the version under release alone. At rest it is as you wrote it, or, of `workload.versions`, reaches the live one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub preview: Option<String>,
+
     /// The policy that says how releases go, by name. Exactly one of `policyRef` and `policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_ref: Option<PolicyRef>,
@@ -89,6 +101,11 @@ impl RolloutSpec {
     /// Whether there are no clients to be moved, only work: a queue worker.
     pub fn is_worker(&self) -> bool {
         self.services.is_empty()
+    }
+
+    /// The Services whose selectors are Stepgate's to write: those whose clients are moved, and the preview.
+    pub fn held_services(&self) -> impl Iterator<Item = &String> {
+        self.services.iter().chain(&self.preview)
     }
 }
 

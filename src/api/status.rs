@@ -49,6 +49,10 @@ pub struct RolloutStatus {
     #[schemars(length(max = 64))]
     pub affinity: Vec<HeldAffinity>,
 
+    /// The Service that shows the version under release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+
     /// The gates of the release.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 17))]
@@ -73,6 +77,20 @@ pub struct RolloutStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
+}
+
+/// The Service that shows the version under release before any client gets it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Preview {
+    /// Its name. On record before it is written, so that it gets back what its owner wrote whatever becomes of `spec.preview`.
+    pub service: String,
+    /// Where the version under release is reached, for as long as it is: `http://hello-next.shop`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// Why it does not show that version, though it should.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// Where a Rollout stands.

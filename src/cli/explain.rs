@@ -21,6 +21,7 @@ use crate::{
     core::{
         conditions,
         pair::Pair,
+        preview,
         request::who,
         service_split::{Pin, percent},
         snapshot::{Labels, ServiceFacts, Snapshot},
@@ -194,6 +195,7 @@ pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact
     facts.push(deployment(&view));
     facts.extend(sides(&view));
     facts.extend(rollout.spec.services.iter().map(|name| service(&view, name)));
+    facts.extend(preview(&view));
     facts.extend(rollout.spec.is_worker().then(|| at_work(&view)));
     facts.extend(status.gates.iter().map(|status| gate(status, now)));
     facts.extend(status.rejected.iter().map(|rejected| {
@@ -318,6 +320,26 @@ fn service(view: &View<'_>, name: &str) -> Fact {
         counted(selected.len(), "ready pod"),
     );
     fact("service", Sign::of(!selected.is_empty()), text)
+}
+
+/// The preview: what it shows, and where.
+fn preview(view: &View<'_>) -> Option<Fact> {
+    let name = view.snapshot.rollout.spec.preview.as_ref()?;
+    let Some(service) = view.service(name) else { return Some(fact("preview", Sign::Bad, format!("{name} does not exist"))) };
+    let pin = view.pin(service);
+    let (said, address) = (said(&pin, service, view), preview::address(name, &view.snapshot.rollout.namespace, service.port));
+    let shown = preview::shown(view).filter(|side| view.release().is_some() && side.pin() == pin);
+    Some(match (shown, &view.snapshot.status.preview) {
+        (Some(side), _) => {
+            let ready = side.ready_count();
+            let reached = format!("{name} {said}: {address} reaches revision {} and nothing else", side.replica_set.revision);
+            fact("preview", Sign::of(ready > 0), format!("{reached}; {ready} of {} ready", pods(side.replicas)))
+        }
+        (None, Some(held)) if !held.message.is_empty() => fact("preview", Sign::Bad, format!("{name} {said}: {}", held.message)),
+        (None, _) => {
+            fact("preview", Sign::Neutral, format!("{name} {said}; the version under release is there for as long as there is one"))
+        }
+    })
 }
 
 fn said(pin: &Pin, service: &ServiceFacts, view: &View<'_>) -> String {

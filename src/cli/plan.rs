@@ -28,7 +28,7 @@ use super::{
     text::{Cell, STRONG, WAITS, cell, counted, paint, table},
 };
 
-pub use subject::{Canary, Subject, Version, subjects};
+pub use subject::{Canary, Preview, Subject, Version, subjects};
 
 /// What `stepgate plan` takes.
 #[derive(Args, Clone, Debug)]
@@ -98,7 +98,7 @@ pub struct Pods {
 impl Plan {
     /// The release of a subject.
     pub fn of(subject: &Subject) -> Self {
-        let Subject { policy_of, deployment, canary, services: _, replicas, policy } = subject;
+        let Subject { policy_of, deployment, canary, services: _, preview: _, replicas, policy } = subject;
         let mut stages = vec![prepare(subject)];
         // The first step is the first pod, unless somebody has to say so.
         stages.retain(|stage| !subject.is_worker() || !stage.approvals.is_empty());
@@ -200,13 +200,14 @@ fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
         Canary::Made => (touches_of_managed(subject), end_of_managed(subject)),
         Canary::Version(version) => (touches_of_versions(subject, version, running(stages)), end_of_versions(subject)),
     };
+    touches.extend(subject.preview.as_ref().map(preview));
     touches.extend(in_rotation.map(|pods| format!("up to {} at a time: label {rotation}", counted_pods(pods))));
     touches.push(format!("at the end: {at_the_end}"));
     touches
 }
 
 fn touches_of_managed(subject: &Subject) -> Vec<String> {
-    let Subject { policy_of: _, deployment, canary: _, services, replicas, policy } = subject;
+    let Subject { policy_of: _, deployment, canary: _, services, preview: _, replicas, policy } = subject;
     let stem = canary::stem(deployment);
     let mut touches = vec![
         format!("Deployment {deployment}: paused for as long as the release lasts"),
@@ -215,6 +216,13 @@ fn touches_of_managed(subject: &Subject) -> Vec<String> {
     let affinity = by_address(policy).map(|affinity| format!(" and {affinity}")).unwrap_or_default();
     touches.extend(services.iter().map(|service| format!("Service {service}: one key of its selector{affinity}, given back at the end")));
     touches
+}
+
+fn preview(preview: &Preview) -> String {
+    let Preview { service, address } = preview;
+    format!(
+        "Service {service}: one key of its selector, so that {address} reaches the new version before any client does, until the release ends"
+    )
 }
 
 /// What a release sets of a Service's session affinity.

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use crate::{
     api::{
         Rollout, RolloutStatus,
-        status::{GateState, GateStatus, Phase, Traffic, Version},
+        status::{GateState, GateStatus, Phase, Preview, Traffic, Version},
     },
     core::{request::who, why::Names},
 };
@@ -148,6 +148,7 @@ fn facts(rollout: &Rollout, now: Timestamp) -> Vec<(&'static str, String)> {
             facts.push(("clients", format!("{moved} % of those from before the release have moved; affinity keeps the others")));
         }
     }
+    facts.extend(preview(status).map(|text| ("preview", text)));
     facts.push(("why", seen_from(&status.why, now)));
     if rollout.spec.paused && status.release.is_none() {
         facts.push(("paused", "spec.paused is true: the next release stays before its first client, or pod".to_owned()));
@@ -162,6 +163,16 @@ fn facts(rollout: &Rollout, now: Timestamp) -> Vec<(&'static str, String)> {
         facts.push(("request", format!("{:?}{by}: {}", record.action, record.outcome)));
     }
     facts
+}
+
+/// Where the version under release is reached before its clients are, or why it is not.
+fn preview(status: &RolloutStatus) -> Option<String> {
+    let Preview { service, address, message } = status.preview.as_ref()?;
+    match (address.as_str(), message.as_str()) {
+        ("", "") => None,
+        ("", message) => Some(format!("Service {service} does not show the new version: {message}")),
+        (address, _) => Some(address.to_owned()),
+    }
 }
 
 /// The gates, each with its value, its threshold and since when it is as it is.
@@ -196,6 +207,8 @@ pub fn state(state: GateState) -> (Style, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::cli::sample::{PLACES, caller, now, rollout};
 
@@ -437,6 +450,20 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_red() {
         assert!(screen(&rollout("rolled back"), &caller(), now(), 100).contains("\u{1b}[31mRolledBack\u{1b}[0m"));
+    }
+
+    #[test]
+    fn the_preview_is_shown_while_it_is_there() {
+        let shown = |preview: serde_json::Value| {
+            let mut rollout = rollout("preparing");
+            rollout.status.as_mut().unwrap().preview = serde_json::from_value(preview).unwrap();
+            let screen = plain(&screen(&rollout, &caller(), now(), 200));
+            screen.lines().find(|line| line.contains("preview")).map(str::to_owned)
+        };
+        let preview = |address: &str, message: &str| shown(json!({"service": "hello-next", "address": address, "message": message}));
+        assert_eq!(preview("http://hello-next.shop:8080", "").as_deref(), Some("  preview  http://hello-next.shop:8080"));
+        assert_eq!(preview("", ""), None);
+        assert_eq!(preview("", "REASON").as_deref(), Some("  preview  Service hello-next does not show the new version: REASON"));
     }
 
     #[test]

@@ -172,7 +172,9 @@ impl Calls {
                 | Action::AdoptReplicaSet { replica_set, .. } => {
                     self.replica_sets().get(&replica_set.name).await.map(|object| replica_set_written(&object))
                 }
-                Action::PinService { service, .. } => self.services().get(&service.name).await.map(|object| service_written(&object)),
+                Action::PinService { service, .. } | Action::PinPreview { service, .. } => {
+                    self.services().get(&service.name).await.map(|object| service_written(&object))
+                }
                 Action::LabelPod { pod, .. } => self.pods().get(&pod.name).await.map(|object| Written::Pod(Box::new(object))),
                 Action::CreateCanary { name, .. } => self.deployments().get(name).await.map(|object| deployment_written(&object)),
                 Action::AddFinalizer
@@ -229,6 +231,10 @@ impl Calls {
             Action::ProbeStamp { id } => Written::Stamped { id: id.clone(), acts: self.is_stamped(&target.rollout.name).await? },
             Action::PinService { service, side_key, from: _, to, affinity } => {
                 let patch = pin_patch(Keys { side: side_key }, to, *affinity);
+                service_written(&self.patch(&self.services(), service, patch).await?)
+            }
+            Action::PinPreview { service, side_key, to } => {
+                let patch = pin_patch(Keys { side: side_key }, to, None);
                 service_written(&self.patch(&self.services(), service, patch).await?)
             }
             Action::CreateCanary { body, .. } => {
@@ -364,7 +370,7 @@ fn write(action: &Action) -> Option<(&'static str, &'static str)> {
         | Action::BeginHandover { .. }
         | Action::OpenSurge { .. }
         | Action::EndHandover { .. } => ("Deployment", "patch"),
-        Action::PinService { .. } => ("Service", "patch"),
+        Action::PinService { .. } | Action::PinPreview { .. } => ("Service", "patch"),
         Action::CreateCanary { .. } => ("Deployment", "create"),
         Action::DeleteCanary { .. } => ("Deployment", "delete"),
         Action::ScaleReplicaSet { .. } | Action::AdoptReplicaSet { .. } => ("ReplicaSet", "patch"),

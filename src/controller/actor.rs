@@ -8,7 +8,7 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     api::{RolloutStatus, status::Outcome},
     core::{
-        action::{Action, Object},
+        action::{Action, Notice, Object, Reason},
         decide::{Decision, Difference, difference, is_recorded},
     },
     gate::probes::Probes,
@@ -47,6 +47,7 @@ pub struct Actor {
     wake_at: Option<Instant>,
     detail_since: Option<Instant>,
     guard: Guard,
+    preview: PreviewWrites,
     /// Whether the admission policies stamp who sends a request, as it was found out for the one with this id.
     stamped: Option<(String, bool)>,
     pods_read_at: Option<Timestamp>,
@@ -67,6 +68,14 @@ struct Guard {
     ask_at: Option<Instant>,
 }
 
+/// How the writes of the preview go: what fails there is tried again in its own time, and keeps nothing else waiting.
+#[derive(Debug, Default)]
+struct PreviewWrites {
+    failures: u32,
+    not_before: Option<Instant>,
+    told: bool,
+}
+
 /// What a batch of calls came to.
 #[derive(Debug)]
 pub struct Done {
@@ -74,6 +83,8 @@ pub struct Done {
     pub written: Vec<Written>,
     /// The first call that failed, if one did.
     pub failure: Option<CallError>,
+    /// What became of the write of the preview, if there was one; none of the failures above.
+    preview: Option<Result<(), CallError>>,
     /// The status, if it was written.
     pub status: Option<RolloutStatus>,
 }
@@ -104,6 +115,7 @@ impl Actor {
             wake_at: None,
             detail_since: None,
             guard: Guard::default(),
+            preview: PreviewWrites::default(),
             stamped: None,
             pods_read_at: None,
         }
@@ -177,11 +189,18 @@ impl Actor {
     /// What takes clients off a bad version waits for nothing: it ends whatever is under way. Half-done calls do no harm, because each
     /// carries the version it was decided on.
     pub fn take(&mut self, seen: &RolloutSeen, decision: Decision, wake_at: Option<Instant>) -> Option<Batch> {
-        let Decision { actions, status, .. } = decision;
+        let Decision { mut actions, status, .. } = decision;
         // What is due already has just been decided on; the end of the call under way, or of the wait after a failure, leads to the next
         // decision. To be called again at once would be to spin until then.
         let now = Instant::now();
         self.wake_at = [wake_at, self.guard.ask_at].into_iter().flatten().filter(|at| *at > now).min();
+        if let Some(not_before) = self.preview.not_before.filter(|at| *at > now) {
+            let decided = actions.len();
+            actions.retain(|action| !matches!(action, Action::PinPreview { .. }));
+            if actions.len() < decided {
+                self.wake(not_before);
+            }
+        }
         let difference = difference(seen.status.as_ref(), &status);
         self.decided = Some(status.clone());
         let urgent = actions.first().is_some_and(Action::is_way_back);
@@ -240,6 +259,7 @@ impl Actor {
         self.wake_at = None;
         self.detail_since = None;
         self.guard = Guard::default();
+        self.preview = PreviewWrites::default();
         self.stamped = None;
         self.pods_read_at = None;
     }
@@ -249,12 +269,9 @@ impl Actor {
         self.in_flight = Some(InFlight { number: self.batches, pins, task });
     }
 
-    /// A batch is through. One that was cut off in favour of another may still tell what it had done.
-    pub fn finished(&mut self, done: &Done, now: Timestamp) {
-        let pins = match self.in_flight.take_if(|in_flight| in_flight.number == done.number) {
-            Some(in_flight) => in_flight.pins,
-            None => return,
-        };
+    /// A batch is through; gives what people are to be told of it. One that was cut off in favour of another may still tell what it had done.
+    pub fn finished(&mut self, done: &Done, now: Timestamp) -> Option<Notice> {
+        let pins = self.in_flight.take_if(|in_flight| in_flight.number == done.number)?.pins;
         if let Some(status) = &done.status {
             self.written = Some(status.clone());
             self.detail_since = None;
@@ -270,12 +287,12 @@ impl Actor {
         if done.failure.is_some() {
             self.failures += 1;
             let longest = if pins { LONGEST_PIN_BACKOFF } else { LONGEST_BACKOFF };
-            let wait = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(12)).min(longest);
-            self.not_before = Some(Instant::now() + if self.failures == 1 { Duration::ZERO } else { wait });
+            self.not_before = Some(Instant::now() + backoff(self.failures, longest));
         } else {
             self.failures = 0;
             self.not_before = None;
         }
+        self.preview.ended(done.preview.as_ref()?)
     }
 
     /// The admission policies are to be asked for again: a release has ended, or they may have changed.
@@ -293,6 +310,29 @@ impl Actor {
 
     fn wake(&mut self, at: Instant) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// The wait after so many failures in a row; none after the first.
+fn backoff(failures: u32, longest: Duration) -> Duration {
+    if failures == 1 { Duration::ZERO } else { FIRST_BACKOFF.saturating_mul(1 << failures.min(12)).min(longest) }
+}
+
+impl PreviewWrites {
+    /// A write is through. Of failures in a row people are told once.
+    fn ended(&mut self, result: &Result<(), CallError>) -> Option<Notice> {
+        let Err(error) = result else {
+            *self = Self::default();
+            return None;
+        };
+        self.failures += 1;
+        self.not_before = Some(Instant::now() + backoff(self.failures, LONGEST_BACKOFF));
+        if self.told || matches!(error, CallError::Conflict) {
+            return None;
+        }
+        self.told = true;
+        let note = format!("the preview (spec.preview) could not be written, which holds nothing else up; it is tried again: {error}");
+        Some(Notice { reason: Reason::PreviewUnavailable, note })
     }
 }
 
@@ -320,7 +360,7 @@ impl Batch {
 
     /// Carries it out. `may_write` is asked before every call: leadership may be lost at any moment.
     pub async fn carry_out(self, calls: &Calls, may_write: impl Fn() -> bool) -> Done {
-        let mut done = Done { number: self.number, written: Vec::new(), failure: None, status: None };
+        let mut done = Done { number: self.number, written: Vec::new(), failure: None, preview: None, status: None };
         let mut labels = 0;
         let mut rollout = self.target.rollout.clone();
         for action in &self.actions {
@@ -333,8 +373,19 @@ impl Batch {
                     tokio::time::sleep(LABEL_PACE).await;
                 }
             }
+            let is_preview = matches!(action, Action::PinPreview { .. });
             match calls.perform(&self.target, action).await {
+                Err(error) if is_preview => {
+                    log_failure(&rollout, action, &error);
+                    if matches!(error, CallError::Conflict) {
+                        done.written.extend(calls.read_again(action).await);
+                    }
+                    done.preview = Some(Err(error));
+                }
                 Ok(written) => {
+                    if is_preview {
+                        done.preview = Some(Ok(()));
+                    }
                     if let Some(Written::Rollout(seen)) = &written {
                         rollout.resource_version.clone_from(&seen.resource_version);
                     }
@@ -388,3 +439,20 @@ fn log_failure(rollout: &Object, action: &Action, error: &CallError) {
 
 /// The actors of a namespace, by name of their Rollout.
 pub type Actors = BTreeMap<Arc<str>, Actor>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_that_cannot_be_written_is_told_once_and_tried_ever_more_slowly() {
+        let mut writes = PreviewWrites::default();
+        assert!(writes.ended(&Err(CallError::Conflict)).is_none(), "a conflict is an ordinary answer");
+        let told: Vec<Notice> = (0..20).filter_map(|_| writes.ended(&Err(CallError::Timeout))).collect();
+        assert!(told.len() == 1 && told[0].note.contains("no answer within 5s"), "{told:?}");
+        let wait = writes.not_before.map(|at| at.duration_since(Instant::now()));
+        assert!(wait.is_some_and(|wait| wait > LONGEST_BACKOFF / 2), "{wait:?}");
+        assert!(writes.ended(&Ok(())).is_none() && writes.not_before.is_none());
+        assert!(writes.ended(&Err(CallError::Timeout)).is_some(), "what fails anew is told anew");
+    }
+}

@@ -360,8 +360,11 @@ impl Namespace {
 
     fn finish(&mut self, name: &Arc<str>, mut done: Done) {
         let now = self.context.clock.now();
-        if let Some(actor) = self.actors.get_mut(name) {
-            actor.finished(&done, now);
+        if let Some(actor) = self.actors.get_mut(name)
+            && let Some(notice) = actor.finished(&done, now)
+            && let Some(seen) = self.facts.rollouts.get(name)
+        {
+            actor.recorder.tell(&seen.facts, vec![notice], now);
         }
         for written in done.written.drain(..) {
             match written {

@@ -53,6 +53,7 @@ pub struct ServiceSeen {
     pub headless: bool,
     pub publish_not_ready: bool,
     pub local_traffic: Option<&'static str>,
+    pub port: Option<i32>,
 }
 
 /// One EndpointSlice: its Service, and the pods behind its ready endpoints.
@@ -81,7 +82,7 @@ impl RolloutSeen {
     pub fn rival(&self) -> Rival {
         let RolloutFacts { name, uid, created_at, spec, .. } = self.facts.clone();
         let deployments = spec.workload.deployments().map(str::to_owned).collect();
-        Rival { name, uid, created_at, deployments, services: spec.services.clone() }
+        Rival { name, uid, created_at, deployments, services: spec.held_services().cloned().collect() }
     }
 }
 
@@ -99,6 +100,7 @@ impl ServiceSeen {
             headless,
             publish_not_ready,
             local_traffic,
+            port,
         } = self.clone();
         ServiceFacts {
             name,
@@ -110,6 +112,7 @@ impl ServiceSeen {
             headless,
             publish_not_ready,
             local_traffic,
+            port,
             endpoints,
         }
     }
@@ -298,6 +301,7 @@ pub fn service(object: &Service) -> ServiceSeen {
     let policies = [("internalTrafficPolicy", &spec.internal_traffic_policy), ("externalTrafficPolicy", &spec.external_traffic_policy)];
     let local_traffic = policies.into_iter().find_map(|(field, policy)| (policy.as_deref() == Some("Local")).then_some(field));
     let affinity = session_affinity(&spec);
+    let port = spec.ports.iter().flatten().map(|port| port.port).next();
     ServiceSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -309,6 +313,7 @@ pub fn service(object: &Service) -> ServiceSeen {
         headless: spec.cluster_ip.as_deref() == Some("None"),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         local_traffic,
+        port,
     }
 }
 

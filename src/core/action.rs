@@ -39,6 +39,12 @@ pub enum Action {
         to: Pin,
         affinity: Option<SessionAffinity>,
     },
+    /// Our keys of the preview's selector. No client depends on it: it stands last, nothing waits for it, and what fails is tried again.
+    PinPreview {
+        service: Object,
+        side_key: String,
+        to: Pin,
+    },
     /// Ours, beside the user's.
     CreateCanary {
         name: String,
@@ -147,6 +153,7 @@ pub enum Reason {
     RequestRefused,
     SelectorContested,
     KeptRunning,
+    PreviewUnavailable,
     Unguarded,
     AdoptionCalledOff,
     AdoptionEndangered,
@@ -166,6 +173,7 @@ impl Reason {
             | Self::RequestRefused
             | Self::SelectorContested
             | Self::KeptRunning
+            | Self::PreviewUnavailable
             | Self::Unguarded
             | Self::AdoptionCalledOff
             | Self::AdoptionEndangered

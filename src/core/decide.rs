@@ -10,7 +10,7 @@ use super::{
     draft::Draft,
     gate::Probe,
     pair::Pair,
-    release, request, rest,
+    preview, release, request, rest,
     snapshot::Snapshot,
     view::View,
     why::Why,
@@ -37,7 +37,8 @@ pub struct Decision {
 pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
     let mut draft = Draft::new(snapshot);
     let rollout = &snapshot.rollout;
-    match View::of(snapshot, now) {
+    let view = View::of(snapshot, now);
+    match view {
         Some(view) if view.hello.deleting => let_go(snapshot, &mut draft),
         Some(view) if rollout.deleting => drop(deletion::decide(&view, &mut draft)),
         Some(view) if draft.status.release.is_some() => drop(release::decide(&view, &mut draft)),
@@ -46,6 +47,10 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
             Pair::Declared(declared) => drop(declared::rest(&view, &mut draft, declared)),
         },
         None => without_deployment(snapshot, &mut draft),
+    }
+    // At the end of a Rollout it is given back before the finalizer goes.
+    if let Some(view) = view.filter(|view| !view.hello.deleting && !(rollout.deleting && draft.status.release.is_none())) {
+        preview::follow(&view, &mut draft);
     }
     request::verify(snapshot, &mut draft);
     draft.stop_idle_deadline();
@@ -76,6 +81,7 @@ fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
     draft.status.stable = None;
     draft.status.canary = None;
     draft.status.gates.clear();
+    preview::is_gone(draft);
     draft.enter(Phase::Pending);
     let refusal = pair.not_found(pair.live_name(snapshot));
     draft.refusal = Some(refusal.clone());
@@ -155,7 +161,9 @@ pub fn difference(recorded: Option<&RolloutStatus>, decided: &RolloutStatus) -> 
 
 /// Whether everything that owners are to be given back is on record. (What is not, any more, can wait.)
 fn are_owners_recorded(recorded: &RolloutStatus, decided: &RolloutStatus) -> bool {
-    decided.affinity.iter().all(|held| recorded.affinity.contains(held))
+    let preview = |status: &RolloutStatus| status.preview.as_ref().map(|preview| preview.service.clone());
+    let is_preview_recorded = decided.preview.is_none() || preview(recorded) == preview(decided);
+    is_preview_recorded && decided.affinity.iter().all(|held| recorded.affinity.contains(held))
 }
 
 /// Whether the release, as it was decided, is on record as far as actions rely on it: that it began, who approved it, that traffic began,

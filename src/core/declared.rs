@@ -12,6 +12,7 @@ use super::{
     affinity,
     draft::{Draft, Progress},
     pair::Declared,
+    preview,
     refusal::Refusal,
     request,
     request::Command,
@@ -258,7 +259,7 @@ pub fn let_go(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Pro
         traffic::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
         return draft.wait(Why::Deleting);
     }
-    if affinity::give_back(view, draft) == Progress::Waiting {
+    if affinity::give_back(view, draft) == Progress::Waiting || preview::give_back(view, draft) == Progress::Waiting {
         return draft.wait(Why::Deleting);
     }
     take_labels_off(view, draft);

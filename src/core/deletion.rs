@@ -7,7 +7,7 @@ use super::{
     declared,
     draft::{Draft, Progress},
     pair::Pair,
-    release, rollback,
+    preview, release, rollback,
     traffic::open_all,
     validate,
     view::View,
@@ -37,7 +37,8 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if removing || rollback::lingering(view).is_some() {
         return draft.wait(Why::Deleting);
     }
-    if open_all(view, draft) == Progress::Waiting {
+    // Clients first.
+    if open_all(view, draft) == Progress::Waiting || preview::give_back(view, draft) == Progress::Waiting {
         return draft.wait(Why::Deleting);
     }
     let live = view.live();

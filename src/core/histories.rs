@@ -42,7 +42,14 @@ enum Happening {
     Live(usize),
     ScaleVersion(usize, i32),
     ImageOf(usize, u8),
+    /// The Rollout names a preview, or none any more; somebody applies what the preview's owner wrote; its writes fail, or go through.
+    Preview(bool),
+    PreviewByGit,
+    PreviewFails(bool),
 }
+
+/// A Service that may be the preview.
+const NEXT: &str = "hello-next";
 
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
@@ -64,6 +71,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (1u8..4).prop_map(Undo),
         1 => Just(DropMemory),
         1 => prop_oneof![Just(SessionAffinity::Off), Just(SessionAffinity::ClientIp(7)), Just(SessionAffinity::ClientIp(10_800))].prop_map(Affinity),
+        1 => any::<bool>().prop_map(Preview),
+        1 => Just(PreviewByGit),
+        1 => any::<bool>().prop_map(PreviewFails),
     ]
 }
 
@@ -169,6 +179,20 @@ fn happen(model: &mut Model, happening: &Happening) {
         Live(version) => model.set_live(VERSIONS[*version]),
         ScaleVersion(version, replicas) => model.scale_version(VERSIONS[*version], *replicas),
         ImageOf(version, image) => model.set_image_of(VERSIONS[*version], &format!("hello:v{image}")),
+        Preview(named) => name_preview(model, *named),
+        PreviewByGit => {
+            if let Some(preview) = model.services.iter_mut().find(|service| service.name == NEXT) {
+                preview.selector = [("app".to_owned(), "hello".to_owned())].into();
+            }
+        }
+        PreviewFails(fails) => model.preview_fails = *fails,
+    }
+}
+
+/// Where there is a Service that can be it.
+fn name_preview(model: &mut Model, named: bool) {
+    if model.services.iter().any(|service| service.name == NEXT) {
+        model.edit_spec(|spec| spec.preview = named.then(|| NEXT.to_owned()));
     }
 }
 
@@ -178,6 +202,8 @@ fn come_to_rest(model: &mut Model) {
         spec.paused = false;
         spec.request = None;
     });
+    model.preview_fails = false;
+    name_preview(model, true);
     for round in 0..3_000 {
         happen(model, &Happening::Recover);
         let wrote = model.control(Crash::Never);
@@ -221,8 +247,12 @@ fn play(mut model: Model, history: &[Happening]) {
 
 proptest! {
     #[test]
-    fn no_history_does_harm_and_every_history_comes_to_rest(policy in some_policy(), replicas in 1i32..6, history in prop::collection::vec(happening(), 0..150)) {
-        play(Model::new(replicas, policy), &history);
+    fn no_history_does_harm_and_every_history_comes_to_rest(policy in some_policy(), replicas in 1i32..6, preview in any::<bool>(), history in prop::collection::vec(happening(), 0..150)) {
+        let mut model = Model::new(replicas, policy);
+        if preview {
+            model.add_preview(NEXT);
+        }
+        play(model, &history);
     }
 
     #[test]
@@ -240,6 +270,7 @@ proptest! {
         idle in any::<bool>(),
         replicas in prop::array::uniform3(0i32..5),
         named in any::<bool>(),
+        preview in any::<bool>(),
         history in prop::collection::vec(happening_to_versions(), 0..150),
     ) {
         let idle = if idle { Idle::ScaleToZero } else { Idle::Keep };
@@ -247,6 +278,9 @@ proptest! {
         let mut model = Model::declared(&[first + 1, others[0], others[1]], PolicySpec { idle, ..policy });
         if named {
             model.services[0].selector.insert("version".into(), "blue".into());
+        }
+        if preview {
+            model.add_preview(NEXT);
         }
         model.run_to(Phase::Healthy);
         for one in &history {

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod handover;
 pub mod native;
 pub mod pair;
+pub mod preview;
 pub mod refusal;
 pub mod release;
 pub mod replicas;
@@ -45,6 +46,8 @@ mod declared_tests;
 mod histories;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod preview_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

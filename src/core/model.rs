@@ -47,6 +47,8 @@ pub struct Model {
     pub owners_affinity: SessionAffinity,
     pub rivals: Vec<Rival>,
     pub probes: BTreeMap<(String, String), ProbeFacts>,
+    /// Whether the writes of the preview fail.
+    pub preview_fails: bool,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
     pub notices: Vec<String>,
@@ -123,6 +125,7 @@ impl Model {
                     workload,
                     services: vec!["hello".into()],
                     unmanaged_services: Vec::new(),
+                    preview: None,
                     policy_ref: None,
                     policy: Some(policy.clone()),
                     paused: false,
@@ -145,11 +148,13 @@ impl Model {
                 headless: false,
                 publish_not_ready: false,
                 local_traffic: None,
+                port: Some(80),
                 endpoints: Vec::new(),
             }],
             owners_affinity: SessionAffinity::Off,
             rivals: Vec::new(),
             probes: BTreeMap::new(),
+            preview_fails: false,
             broken: Vec::new(),
             notices: Vec::new(),
             trace: Vec::new(),
@@ -235,6 +240,16 @@ impl Model {
     pub fn edit_spec(&mut self, edit: impl FnOnce(&mut RolloutSpec)) {
         edit(Arc::make_mut(&mut self.rollout.spec));
         self.rollout.generation += 1;
+    }
+
+    /// Another Service for the same pods, to be the preview.
+    pub fn add_preview(&mut self, name: &str) {
+        let version = self.next_version();
+        let selector = self.services[0].selector.iter().filter(|(key, _)| *key == "app");
+        let selector = selector.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.services.push(ServiceFacts { name: name.into(), resource_version: version, selector, ..self.services[0].clone() });
+        self.edit_spec(|spec| spec.preview = Some(name.to_owned()));
+        self.endpoints();
     }
 
     /// The status that the controller would decide from.

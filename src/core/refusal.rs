@@ -15,11 +15,11 @@ pub enum Refusal {
     PolicyNotFound { kind: PolicyKind, name: String },
     RivalRollout { rollout: String, object: String },
     ReservedLabel { deployment: String, found: Reserved },
-    ServiceNotFound { services: Vec<String> },
+    ServiceNotFound { services: Vec<String>, named: Named },
     UnlistedService { deployment: String, services: Vec<String> },
-    ServiceNotSelecting { service: String, deployment: String, mismatch: Mismatch },
-    ServiceUnsuitable { service: String, problem: Unsuitable },
-    SelectsStrangers { service: String, deployment: String, pods: Vec<String> },
+    ServiceNotSelecting { service: String, named: Named, deployment: String, mismatch: Mismatch },
+    ServiceUnsuitable { service: String, named: Named, problem: Unsuitable },
+    SelectsStrangers { service: String, named: Named, deployment: String, pods: Vec<String> },
     OverlapNotAllowed { deployment: String, because: String },
     CookieAffinity { services: Vec<String> },
     NeedsService(NeedsService),
@@ -28,6 +28,32 @@ pub enum Refusal {
     HostNetwork { gate: String, deployment: String },
     ReadinessGates { deployment: String, condition: String },
     NameTaken { name: String },
+}
+
+/// The field of a Rollout that names a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Services,
+    Preview,
+}
+
+impl Named {
+    /// What to do where the Service cannot be what it is named for.
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Services => "take it off the list",
+            Self::Preview => "name another one",
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Services => "services",
+            Self::Preview => "spec.preview",
+        })
+    }
 }
 
 /// A label that only Stepgate writes, where somebody else has written it.
@@ -142,26 +168,30 @@ impl fmt::Display for Refusal {
                 f,
                 "the template of Deployment {deployment} has label {ROTATION}, which Stepgate puts on pods to give them clients; remove it from the template"
             ),
-            Self::ServiceNotFound { services } => write!(
+            Self::ServiceNotFound { services, named } => write!(
                 f,
-                "{} (services) not found in this namespace; create what is missing, or take it off the list",
-                Names("Service", services)
+                "{} ({named}) not found in this namespace; create what is missing, or {}",
+                Names("Service", services),
+                named.way_out()
             ),
             Self::UnlistedService { deployment, services } => write!(
                 f,
                 "the pods of Deployment {deployment} are also behind {}, whose clients would see both versions unasked; add to services, or to unmanagedServices where that is meant",
                 Names("Service", services)
             ),
-            Self::ServiceNotSelecting { service, deployment, mismatch: Mismatch { wanted, found } } => write!(
+            Self::ServiceNotSelecting { service, named, deployment, mismatch: Mismatch { wanted, found } } => write!(
                 f,
-                "Service {service} (services) selects {}, but the pods of Deployment {deployment} have {}; correct its selector, or take it off the list",
+                "Service {service} ({named}) selects {}, but the pods of Deployment {deployment} have {}; correct its selector, or {}",
                 wanted.join(", "),
-                found.join(", ")
+                found.join(", "),
+                named.way_out()
             ),
-            Self::ServiceUnsuitable { service, problem } => write!(f, "Service {service} (services) {problem}"),
-            Self::SelectsStrangers { service, deployment, pods } => write!(
+            Self::ServiceUnsuitable { service, named, problem } => {
+                write!(f, "Service {service} ({named}) {}", problem.sentence(*named))
+            }
+            Self::SelectsStrangers { service, named, deployment, pods } => write!(
                 f,
-                "Service {service} (services) also selects {}, not made by Deployment {deployment}; narrow its selector, or relabel them",
+                "Service {service} ({named}) also selects {}, not made by Deployment {deployment}; narrow its selector, or relabel them",
                 Names("pod", pods)
             ),
             Self::OverlapNotAllowed { deployment, because } => write!(
@@ -200,27 +230,28 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl fmt::Display for Unsuitable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Unsuitable {
+    fn sentence(&self, named: Named) -> String {
+        let way_out = named.way_out();
         match self {
-            Self::NoSelector => {
-                f.write_str("has no selector, so its clients cannot be moved by one; give it a selector, or take it off the list")
-            }
-            Self::OnlyOurKey { key } => write!(
-                f,
+            Self::NoSelector => format!("has no selector, so its clients cannot be moved by one; give it a selector, or {way_out}"),
+            Self::OnlyOurKey { key } => format!(
                 "selects by {key} alone, a key that Stepgate changes; add a label to its selector that the pods of all versions have"
             ),
-            Self::ExternalName => f.write_str("is of type ExternalName, which has no endpoints to move; take it off the list"),
-            Self::PublishNotReady => f.write_str(
-                "has publishNotReadyAddresses: true, which sends clients to pods that are not ready; set it to false, or list it under unmanagedServices instead",
-            ),
-            Self::LocalTraffic { field } => write!(
-                f,
-                "has {field}: Local, so that clients of a node without a canary pod would be cut off; set it to Cluster"
-            ),
-            Self::ReservedKey { found } => write!(f, "has {found} in its selector, a key that Stepgate needs for itself; remove it"),
-            Self::HeadlessAffinity => f.write_str(
-                "is headless, so that its clients choose pods by themselves and affinity.clientIP cannot keep them; leave affinity out of the policy, or take it off the list",
+            Self::ExternalName => format!("is of type ExternalName, which has no endpoints to move; {way_out}"),
+            Self::PublishNotReady => {
+                let instead = match named {
+                    Named::Services => "list it under unmanagedServices instead",
+                    Named::Preview => way_out,
+                };
+                format!("has publishNotReadyAddresses: true, which sends clients to pods that are not ready; set it to false, or {instead}")
+            }
+            Self::LocalTraffic { field } => {
+                format!("has {field}: Local, so that clients of a node without a canary pod would be cut off; set it to Cluster")
+            }
+            Self::ReservedKey { found } => format!("has {found} in its selector, a key that Stepgate needs for itself; remove it"),
+            Self::HeadlessAffinity => format!(
+                "is headless, so that its clients choose pods by themselves and affinity.clientIP cannot keep them; leave affinity out of the policy, or {way_out}"
             ),
         }
     }

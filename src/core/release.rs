@@ -131,7 +131,7 @@ fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<&Sid
     if view.snapshot.rollout.deleting && matches!(phase, Phase::Preparing | Phase::Progressing) {
         return rollback(RollbackReason::Deleted, "the Rollout is being deleted".into(), String::new());
     }
-    if let Some(Refusal::ServiceNotFound { services }) = validate::services_missing(view) {
+    if let Some(Refusal::ServiceNotFound { services, .. }) = validate::services_missing(view) {
         return rollback(RollbackReason::DependencyLost, format!("{} is gone", Names("Service", &services)), String::new());
     }
     if release.traffic_since.is_some() && canary.is_none() {

@@ -61,6 +61,7 @@ pub struct Rival {
     pub created_at: Timestamp,
     /// The Deployments that it names.
     pub deployments: Vec<String>,
+    /// The Services that it names, and its preview.
     pub services: Vec<String>,
 }
 
@@ -273,6 +274,8 @@ pub struct ServiceFacts {
     pub publish_not_ready: bool,
     /// The one of `internalTrafficPolicy` and `externalTrafficPolicy` that is Local, if any is.
     pub local_traffic: Option<&'static str>,
+    /// The first of its ports.
+    pub port: Option<i32>,
     /// uids of the pods behind ready endpoints, from the EndpointSlices.
     pub endpoints: Vec<String>,
 }

@@ -12,11 +12,11 @@ use crate::api::{
 use super::{
     bad_pair, canary,
     pair::Pair,
-    refusal::{Mismatch, Refusal, Reserved, Unsuitable},
+    refusal::{Mismatch, Named, Refusal, Reserved, Unsuitable},
     service_split::Pin,
     snapshot::{DeploymentFacts, Labels, ServiceFacts, subset},
     view::View,
-    worker,
+    worker::{self, NeedsService},
 };
 
 /// The first reason not to begin a release, if there is any.
@@ -27,7 +27,9 @@ pub fn refusal(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> 
         .or_else(|| sides(view).into_iter().find_map(reserved_label))
         .or_else(|| policy.is_none().then(|| missing_policy(view)).flatten())
         .or_else(|| services_missing(view))
-        .or_else(|| view.services().into_iter().find_map(|service| unsuitable(view, service)))
+        .or_else(|| view.services().into_iter().find_map(|service| unsuitable(view, service, Named::Services)))
+        // It has no clients, so that a release under way goes on without it.
+        .or_else(|| view.release().is_none().then(|| preview_problem(view)).flatten())
         .or_else(|| unlisted(view))
         .or_else(|| template_problem(view, spec.workload.allow_overlap))
         .or_else(|| policy.and_then(|policy| policy_problem(view, policy)))
@@ -70,7 +72,7 @@ fn reserved_label(deployment: &DeploymentFacts) -> Option<Refusal> {
 }
 
 /// Another Rollout that was first, for the Deployment or for one of the Services.
-fn rival(view: &View<'_>) -> Option<Refusal> {
+pub fn rival(view: &View<'_>) -> Option<Refusal> {
     let (me, spec) = (&view.snapshot.rollout, &view.snapshot.rollout.spec);
     let older = view.snapshot.rivals.iter().filter(|other| (other.created_at, &other.uid) < (me.created_at, &me.uid));
     older.into_iter().find_map(|other| {
@@ -78,7 +80,9 @@ fn rival(view: &View<'_>) -> Option<Refusal> {
         let object = if let Some(deployment) = contested {
             format!("Deployment {deployment}")
         } else {
-            format!("Service {}", other.services.iter().find(|service| spec.services.contains(service))?)
+            let service = spec.held_services().find(|service| other.services.contains(service))?;
+            let named = if spec.preview.as_ref() == Some(service) { " (spec.preview)" } else { "" };
+            format!("Service {service}{named}")
         };
         Some(Refusal::RivalRollout { rollout: other.name.clone(), object })
     })
@@ -89,11 +93,23 @@ pub fn services_missing(view: &View<'_>) -> Option<Refusal> {
     let found = view.services();
     let missing: Vec<String> =
         view.snapshot.rollout.spec.services.iter().filter(|name| found.iter().all(|service| service.name != **name)).cloned().collect();
-    (!missing.is_empty()).then_some(Refusal::ServiceNotFound { services: missing })
+    (!missing.is_empty()).then_some(Refusal::ServiceNotFound { services: missing, named: Named::Services })
 }
 
-fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
-    let problem = |problem| Some(Refusal::ServiceUnsuitable { service: service.name.clone(), problem });
+/// Why the Service that is named as preview cannot be one.
+pub fn preview_problem(view: &View<'_>) -> Option<Refusal> {
+    let name = view.snapshot.rollout.spec.preview.as_ref()?;
+    if view.is_worker() {
+        return Some(Refusal::NeedsService(NeedsService::Preview));
+    }
+    match view.service(name) {
+        Some(service) => unsuitable(view, service, Named::Preview),
+        None => Some(Refusal::ServiceNotFound { services: vec![name.clone()], named: Named::Preview }),
+    }
+}
+
+fn unsuitable(view: &View<'_>, service: &ServiceFacts, named: Named) -> Option<Refusal> {
+    let problem = |problem| Some(Refusal::ServiceUnsuitable { service: service.name.clone(), named, problem });
     let owner = view.keys().owners(&service.selector);
     if service.external_name {
         return problem(Unsuitable::ExternalName);
@@ -121,7 +137,7 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
     }
     let differs = |side: &DeploymentFacts| Some((side.name.clone(), mismatch(&owner, &template_labels(side))?));
     if let Some((deployment, mismatch)) = sides(view).into_iter().find_map(differs) {
-        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), deployment, mismatch });
+        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), named, deployment, mismatch });
     }
     let ours: Vec<&str> = match view.pair {
         Pair::Managed { .. } => std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect(),
@@ -152,6 +168,7 @@ fn unsuitable(view: &View<'_>, service: &ServiceFacts) -> Option<Refusal> {
         .collect();
     (!strangers.is_empty()).then(|| Refusal::SelectsStrangers {
         service: service.name.clone(),
+        named,
         deployment: view.hello.name.clone(),
         pods: strangers,
     })
@@ -187,7 +204,7 @@ fn unlisted(view: &View<'_>) -> Option<Refusal> {
         .services
         .iter()
         .filter(|service| !service.deleting && !service.external_name)
-        .filter(|service| !spec.services.contains(&service.name) && !spec.unmanaged_services.contains(&service.name))
+        .filter(|service| !spec.held_services().chain(&spec.unmanaged_services).any(|known| *known == service.name))
         .filter(meets_both)
         .map(|service| service.name.clone())
         .collect();
@@ -246,7 +263,7 @@ fn affinity_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
         return Some(Refusal::CookieAffinity { services: view.snapshot.rollout.spec.services.clone() });
     }
     let headless = view.services().into_iter().find(|service| service.headless)?;
-    Some(Refusal::ServiceUnsuitable { service: headless.name.clone(), problem: Unsuitable::HeadlessAffinity })
+    Some(Refusal::ServiceUnsuitable { service: headless.name.clone(), named: Named::Services, problem: Unsuitable::HeadlessAffinity })
 }
 
 /// What a canary has to wait for at least before its first client, under `progressDeadline`.

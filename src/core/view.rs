@@ -189,6 +189,11 @@ impl<'a> View<'a> {
         self.snapshot.services.iter().map(Arc::as_ref).filter(|service| names.contains(&service.name) && !service.deleting).collect()
     }
 
+    /// A Service of the namespace.
+    pub fn service(&self, name: &str) -> Option<&'a ServiceFacts> {
+        self.snapshot.services.iter().map(Arc::as_ref).find(|service| service.name == name && !service.deleting)
+    }
+
     /// Whether every Service that exists has this pin.
     pub fn all_pinned(&self, pin: &Pin) -> bool {
         self.services().iter().all(|service| self.pin(service) == *pin)

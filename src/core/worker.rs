@@ -25,15 +25,21 @@ use super::{
 /// The largest share of the pods that a canary can have while the stable side has all of its own.
 pub const LARGEST: u8 = 50;
 
-/// What a policy asks for that only a Service could give.
+/// What is asked for that only a Service could give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeedsService {
-    Step { weight: u8 },
+    Step {
+        weight: u8,
+    },
     Affinity,
     ExactSplit,
     FullCanary,
     KeptCanary,
-    DarkGate { gate: String },
+    DarkGate {
+        gate: String,
+    },
+    /// `spec.preview`, not the policy's.
+    Preview,
 }
 
 /// The first thing in a policy that cannot be without a Service.
@@ -84,6 +90,9 @@ impl fmt::Display for NeedsService {
             Self::DarkGate { gate } => write!(
                 f,
                 "gate {gate} has BeforeTraffic without DuringSteps in when, but without Services (services: []) a pod works as soon as it runs; add DuringSteps"
+            ),
+            Self::Preview => f.write_str(
+                "spec.preview is set, but without Services (services: []) a pod of the new version works as soon as it runs, so there is no time to look at it before; leave preview out",
             ),
         }
     }

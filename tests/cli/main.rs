@@ -6,6 +6,7 @@
 //! | `steer` | promote, abort, approve, retry, pause, resume |
 //! | `undo` | undo |
 //! | `watch` | status, list, history, explain, wait |
+//! | `preview` | the same of a Rollout with a preview |
 //! | `workers` | the same of a Rollout without Services |
 //! | `examples` | the folders of `examples/`, walked through |
 //! | `binary` | the program itself: its name, its exit codes, where it prints what |
@@ -25,6 +26,7 @@ mod binary;
 mod desk;
 mod examples;
 mod help;
+mod preview;
 mod simulate;
 mod steer;
 mod terminal;

@@ -224,6 +224,7 @@ pages! {
     limits: "limits.md", Files;
     plain_service: "plain-service.md", AtRest;
     policies: "policies.md", AtRest;
+    preview: "preview.md", AtRest;
     rollback: "rollback.md", AtRest;
     troubleshooting: "troubleshooting.md", AtRest;
     uninstall: "uninstall.md", ControllerDead;

@@ -9,7 +9,7 @@ use stepgate::{
     api::{Span, rollout::PolicyKind},
     core::{
         bad_pair::BadPair,
-        refusal::{Mismatch, Refusal, Reserved, Unsuitable},
+        refusal::{Mismatch, Named, Refusal, Reserved, Unsuitable},
         why::{AdoptionStage, AdoptionWait, RollStage, Why},
         worker::NeedsService,
     },
@@ -128,14 +128,16 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::RivalRollout { rollout: "older".into(), object: "Deployment hello".into() },
         Refusal::ReservedLabel { deployment: hello(), found: Reserved::OnDeployment },
         Refusal::ReservedLabel { deployment: hello(), found: Reserved::InTemplate },
-        Refusal::ServiceNotFound { services: names(&["hello"]) },
+        Refusal::ServiceNotFound { services: names(&["hello"]), named: Named::Services },
+        Refusal::ServiceNotFound { services: names(&["hello-next"]), named: Named::Preview },
         Refusal::UnlistedService { deployment: hello(), services: names(&["metrics"]) },
         Refusal::ServiceNotSelecting {
             service: hello(),
+            named: Named::Services,
             deployment: hello(),
             mismatch: Mismatch { wanted: names(&["app=website"]), found: names(&["app=hello"]) },
         },
-        Refusal::SelectsStrangers { service: hello(), deployment: hello(), pods: names(&["debug"]) },
+        Refusal::SelectsStrangers { service: hello(), named: Named::Services, deployment: hello(), pods: names(&["debug"]) },
         Refusal::OverlapNotAllowed { deployment: hello(), because: "has strategy Recreate".into() },
         Refusal::CookieAffinity { services: names(&["hello"]) },
         Refusal::DeadlineTooShort {
@@ -155,10 +157,11 @@ pub fn refusals() -> Vec<Refusal> {
         NeedsService::FullCanary,
         NeedsService::KeptCanary,
         NeedsService::DarkGate { gate: gate() },
+        NeedsService::Preview,
     ];
     all.extend(need_services.map(Refusal::NeedsService));
     all.extend(bad_pairs.map(Refusal::BadPair));
-    all.extend(unsuitable.map(|problem| Refusal::ServiceUnsuitable { service: hello(), problem }));
+    all.extend(unsuitable.map(|problem| Refusal::ServiceUnsuitable { service: hello(), named: Named::Services, problem }));
     all
 }
 
@@ -265,6 +268,7 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
             NeedsService::FullCanary => 35,
             NeedsService::KeptCanary => 36,
             NeedsService::DarkGate { .. } => 37,
+            NeedsService::Preview => 38,
         },
         Refusal::BadPair(bad) => match bad {
             BadPair::NoVersionLabel { .. } => 22,
@@ -281,5 +285,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..91).collect());
+    assert_eq!(found, (0..92).collect());
 }

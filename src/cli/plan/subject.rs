@@ -17,6 +17,7 @@ use crate::{
     core::{
         canary,
         pair::{self, Sizes},
+        preview,
         service_split::{Keys, MANAGED, Pin, Split},
         traffic::HEADLESS_SETTLE,
         worker,
@@ -32,8 +33,16 @@ pub struct Subject {
     pub deployment: String,
     pub canary: Canary,
     pub services: Vec<String>,
+    pub preview: Option<Preview>,
     pub replicas: i32,
     pub policy: PolicySpec,
+}
+
+/// The Service that shows the version under release, and where that is.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    pub service: String,
+    pub address: String,
 }
 
 /// Where the canary's pods come from.
@@ -143,13 +152,14 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
         bail!("{policy_of}: {what}");
     }
     let policy = if is_worker { without_services(policy) } else { policy };
+    let preview = spec.preview.as_ref().map(|service| preview_of(service, rollout, manifests));
     let services = spec.services;
     let headless = of_services(&services, manifests).any(|service| service.object["spec"]["clusterIP"] == "None");
     let settle = if headless { policy.settle.max(HEADLESS_SETTLE) } else { policy.settle };
     let policy = PolicySpec { settle, ..policy };
     if let Some(deployment) = spec.workload.deployment.clone() {
         let replicas = size(asked, find_deployment(&deployment, manifests), &deployment)?;
-        return Ok(vec![Subject { policy_of, deployment, canary: Canary::Made, services, replicas, policy }]);
+        return Ok(vec![Subject { policy_of, deployment, canary: Canary::Made, services, preview, replicas, policy }]);
     }
     let versions = Versions { workload: &spec.workload, services: &services, manifests };
     let live = versions.live();
@@ -160,6 +170,7 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
             deployment: live.to_owned(),
             canary: Canary::Version(versions.version(name, live, asked)?),
             services: services.clone(),
+            preview: preview.clone(),
             replicas,
             policy: policy.clone(),
         })
@@ -235,7 +246,7 @@ fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> a
     let replicas = size(asked, found, &deployment)?;
     let Governing { whose: policy_of, policy } = governing::of_policy(policy)?;
     let services = vec!["NAME".to_owned()];
-    Ok(Subject { policy_of, deployment, canary: Canary::Made, services, replicas, policy })
+    Ok(Subject { policy_of, deployment, canary: Canary::Made, services, preview: None, replicas, policy })
 }
 
 fn find_deployment<'a>(name: &str, manifests: &'a [Manifest]) -> Option<&'a Manifest> {
@@ -245,6 +256,15 @@ fn find_deployment<'a>(name: &str, manifests: &'a [Manifest]) -> Option<&'a Mani
 /// The files' Services of these names.
 fn of_services<'a>(names: &'a [String], manifests: &'a [Manifest]) -> impl Iterator<Item = &'a Manifest> {
     manifests.iter().filter(move |manifest| manifest.kind() == "Service" && names.iter().any(|name| name == manifest.name()))
+}
+
+/// The preview, with its port where its Service is in the files.
+fn preview_of(service: &str, rollout: &Manifest, manifests: &[Manifest]) -> Preview {
+    let namespace = rollout.object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let named = [service.to_owned()];
+    let port = of_services(&named, manifests).find_map(|service| service.object.pointer("/spec/ports/0/port")?.as_i64());
+    let port = port.and_then(|port| i32::try_from(port).ok());
+    Preview { service: service.to_owned(), address: preview::address(service, namespace, port) }
 }
 
 /// The replicas of a Deployment's file.

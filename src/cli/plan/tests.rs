@@ -69,6 +69,18 @@ fn a_rollout_with_a_preset_and_its_deployment() {
 }
 
 #[test]
+fn a_preview_is_written_too() {
+    let preview = "  services: [hello]\n  preview: hello-next\n";
+    let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: hello-next}, spec: {ports: [{port: 8080}]}}\n";
+    let lines = |text: &str| planned(text, None).unwrap().lines().filter(|line| line.contains("hello-next")).collect::<Vec<_>>().join("\n");
+    let named = FILES
+        .replace("  services: [hello]\n", preview)
+        .replace("metadata: {name: hello}\nspec:\n  w", "metadata: {name: hello, namespace: shop}\nspec:\n  w");
+    insta::assert_snapshot!(lines(&format!("{named}{service}")), @"  Service hello-next: one key of its selector, so that http://hello-next.shop:8080 reaches the new version before any client does, until the release ends");
+    insta::assert_snapshot!(lines(&VERSIONS.replace("  services: [hello]\n", preview)), @"  Service hello-next: one key of its selector, so that http://hello-next reaches the new version before any client does, until the release ends");
+}
+
+#[test]
 fn an_exact_split_rolled_at_the_end_for_another_size() {
     let policy = "{apiVersion: stepgate.dev/v1alpha1, kind: RolloutPolicy, metadata: {name: exact}, spec: {steps: [{weight: 10}, {weight: 100}], \
         split: Exact, promotion: Roll, settle: 0s, keepPrevious: 0s}}";

@@ -24,6 +24,7 @@ impl Model {
         let snapshot = self.snapshot();
         let decision: Decision = decide(&snapshot, self.now);
         self.check_decision(&snapshot, &decision);
+        self.check_preview(&decision.actions);
         self.notices.extend(decision.notices.iter().map(|notice| format!("{}: {}", notice.reason, notice.note)));
         for (done, action) in decision.actions.iter().enumerate() {
             if crash == Crash::After(done) {
@@ -48,6 +49,15 @@ impl Model {
         }
         self.memory = Some(decision.status);
         written || !decision.actions.is_empty()
+    }
+
+    /// The preview is written last, never beside a way back, and it is on record which Service it is.
+    fn check_preview(&self, actions: &[Action]) {
+        let Some(place) = actions.iter().position(|action| matches!(action, Action::PinPreview { .. })) else { return };
+        assert!(place + 1 == actions.len() && !actions.iter().any(Action::is_way_back), "{actions:?}\n{}", self.trace.join("\n"));
+        let Action::PinPreview { service, .. } = &actions[place] else { return };
+        let on_record = self.recorded.preview.as_ref().map(|preview| &preview.service);
+        assert_eq!(on_record, Some(&service.name), "{}", self.trace.join("\n"));
     }
 
     /// What the owner had is on record before it is changed, and nothing else is given back.
@@ -123,6 +133,13 @@ impl Model {
                 service.affinity = affinity.unwrap_or(service.affinity);
                 service.resource_version = version;
             }
+            Action::PinPreview { .. } if self.preview_fails => {}
+            Action::PinPreview { service, side_key, to } => {
+                let version = self.next_version();
+                let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the preview");
+                service.selector = Keys { side: side_key }.apply(to, &service.selector);
+                service.resource_version = version;
+            }
             Action::CreateCanary { name, body } => {
                 let labels = [(ROLLOUT_UID.to_owned(), "rollout".to_owned())].into();
                 let replicas = body["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).expect("replicas");
@@ -172,7 +189,8 @@ impl Model {
     /// Design §8.5: at rest nothing of ours is left.
     pub fn assert_clean(&self) {
         let trace = || self.trace.join("\n");
-        assert!(self.services.iter().all(|service| service.affinity == self.owners_affinity), "an affinity is not given back\n{}", trace());
+        let mut served = self.services.iter().filter(|service| Some(&service.name) != self.rollout.spec.preview.as_ref());
+        assert!(served.all(|service| service.affinity == self.owners_affinity), "an affinity is not given back\n{}", trace());
         if self.is_declared() {
             return self.assert_declared_clean();
         }

@@ -11,7 +11,7 @@ use crate::{
         action::Action,
         revision::revision,
         service_split::{Keys, Pin},
-        snapshot::{DeploymentFacts, PodFacts, subset},
+        snapshot::{DeploymentFacts, PodFacts, ServiceFacts, subset},
     },
 };
 
@@ -90,6 +90,7 @@ impl Model {
             Action::AddFinalizer
             | Action::RemoveFinalizer
             | Action::ReadPods
+            | Action::PinPreview { .. }
             | Action::ProbePin { .. }
             | Action::ProbeStamp { .. }
             | Action::LabelPod { .. } => return,
@@ -134,7 +135,8 @@ impl Model {
         let trace = || self.trace.join("\n");
         let on_record = self.recorded.phase == Some(Phase::Promoting) && self.recorded.release.is_some();
         assert!(on_record && self.guarded == Some(true), "{name} is emptied, guarded: {:?}\n{}", self.guarded, trace());
-        let served = |pod: &&PodFacts| self.services.iter().any(|service| subset(&service.selector, &pod.labels));
+        let listed = |service: &&ServiceFacts| self.rollout.spec.services.contains(&service.name);
+        let served = |pod: &&PodFacts| self.services.iter().filter(listed).any(|service| subset(&service.selector, &pod.labels));
         let of_it = |pod: &&PodFacts| pod.labels.get("version").is_some_and(|value| value == value_of(name));
         assert!(!self.pods.iter().filter(of_it).any(|pod| served(&pod)), "{name} is emptied under its clients\n{}", trace());
     }
@@ -144,6 +146,8 @@ impl Model {
         let trace = || self.trace.join("\n");
         let stable = self.status().stable.clone().expect("a live version");
         assert_eq!(self.pin(), Pin::Side(value_of(&stable.name).to_owned()), "{}", trace());
+        let preview = self.services.iter().find(|service| Some(&service.name) == self.rollout.spec.preview.as_ref());
+        assert!(preview.is_none_or(|preview| KEYS.pin(&preview.selector) == self.pin()), "{preview:?}\n{}", trace());
         assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         let untouched = |deployment: &DeploymentFacts| !deployment.paused && !deployment.labels.contains_key(ROLLOUT_UID);
         assert!(

@@ -50,7 +50,9 @@ impl Model {
     pub(super) fn check_worker(&self, action: &Action) {
         let trace = || self.trace.join("\n");
         match action {
-            Action::PinService { .. } | Action::LabelPod { .. } => panic!("{action:?} without a Service\n{}", trace()),
+            Action::PinService { .. } | Action::PinPreview { .. } | Action::LabelPod { .. } => {
+                panic!("{action:?} without a Service\n{}", trace())
+            }
             Action::CreateCanary { .. } => {
                 let release = self.recorded.release.as_ref().expect("a release on record");
                 assert!(release.rollback.is_none(), "made though it is being taken back\n{}", trace());

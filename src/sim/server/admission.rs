@@ -146,7 +146,10 @@ fn pause(server: &ApiServer, old: &Value, new: &mut Value) {
 /// Keeps the selector keys that are Stepgate's as they are, neither removed, nor changed, nor added by others; and the session affinity.
 fn pin(server: &ApiServer, old: &Value, new: &mut Value) {
     let (Some(before), Some(_)) = (json::fields(old, "/spec/selector"), json::fields(new, "/spec/selector")) else { return };
-    let named = |rollout: &&Arc<Value>| json::items(rollout, "/spec/services").iter().any(|service| service == json::name(new));
+    let named = |rollout: &&Arc<Value>| {
+        let name = json::name(new);
+        json::items(rollout, "/spec/services").iter().any(|service| service == name) || json::text(rollout, "/spec/preview") == name
+    };
     let Some(rollout) = acting(server, new).find(named).cloned() else { return };
     let declared = rollout.pointer("/spec/workload/versions").is_some();
     let label = match json::text(&rollout, "/spec/workload/versionLabel") {
