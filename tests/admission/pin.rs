@@ -100,6 +100,30 @@ fn the_version_key_of_a_declared_pair_is_held_at_rest_too() {
 }
 
 #[test]
+fn the_preview_is_held_like_those_that_have_clients() {
+    let Some(world) = World::at_rest("pin-preview") else { return };
+    let mut next = service("hello");
+    next["metadata"]["name"] = json!("hello-next");
+    let selector = || world.user.get(&["service", "hello-next"])["spec"]["selector"].clone();
+    world.user.feed(&["apply", "-f", "-"], &next.to_string());
+    world.user.run(&["patch", "rollout", "hello", "--type=merge", "-p", r#"{"spec": {"preview": "hello-next"}}"#]);
+    world.set_status(&json!({ "preview": { "service": "hello-next" } }));
+    world.stepgate.run(&["patch", "service", "hello-next", "--type=merge", "-p", r#"{"spec": {"selector": {"pod-template-hash": "h2"}}}"#]);
+    let pinned = selector();
+    assert_eq!(pinned, json!({ "app": "hello", "pod-template-hash": "h2" }));
+    for (way, args) in WHOLE {
+        world.user.feed(args, &next.to_string());
+        assert_eq!(selector(), pinned, "by {way}");
+    }
+    world.stepgate.run(&["patch", "service", "hello-next", "--type=merge", "-p", UNPIN]);
+    assert_eq!(selector(), json!({ "app": "hello" }));
+    for (way, args) in WHOLE {
+        world.user.feed(args, &with(next.clone(), "/spec/selector/pod-template-hash", "h1").to_string());
+        assert_eq!(selector(), json!({ "app": "hello" }), "by {way}");
+    }
+}
+
+#[test]
 fn the_session_affinity_of_a_release_is_held() {
     let Some(world) = World::at_rest("pin-affinity") else { return };
     world.user.feed(&["apply", "-f", "-"], &service("hello").to_string());

@@ -72,6 +72,23 @@ fn a_service_cannot_be_slipped_in_later() {
 }
 
 #[test]
+fn a_preview_is_checked_beside_sixteen_services() {
+    let Some(world) = world("right-preview") else { return };
+    let names: Vec<String> = (1..=15).map(|n| format!("mine-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let preview = |preview: &str| json!({ "spec": { "preview": preview } }).to_string();
+    let bob = world.user.user(BOB);
+    assert!(create(&world, "mine", "mine", &names).ok);
+    let answer = bob.try_run(&["patch", "rollout", "mine", "--type=merge", "-p", &preview("theirs")]);
+    assert!(!answer.ok && answer.err.contains("you may not update Service theirs, so you may not name it in a Rollout"), "{answer:?}");
+    bob.run(&["patch", "rollout", "mine", "--type=merge", "-p", &preview("mine-16")]);
+    let mut full = rollout("full", "mine", &[&names[..], &["mine-16"]].concat());
+    full["spec"]["preview"] = json!("theirs");
+    let answer = bob.pipe(&["create", "-f", "-"], &full.to_string());
+    assert!(!answer.ok && answer.err.contains("you may not update Service theirs"), "{answer:?}");
+}
+
+#[test]
 fn what_was_named_by_others_may_stay_while_something_else_is_changed() {
     let Some(world) = world("right-else") else { return };
     // `hello` was named by the admin.
