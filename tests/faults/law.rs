@@ -135,6 +135,7 @@ impl Law {
             self.judge_fields(entry, resource, &changed);
         }
         match resource {
+            "services" if self.is_preview(&entry.key.name) => self.judge_preview(entry),
             "services" => {
                 self.judge_selector(entry);
                 self.judge_affinity(entry);
@@ -308,6 +309,24 @@ impl Law {
         }
     }
 
+    fn is_preview(&self, service: &str) -> bool {
+        self.all("rollouts.stepgate.dev").any(|rollout| json::text(rollout, "/spec/preview") == service)
+    }
+
+    /// The preview has no clients: it may have no pod. It shows the version under release or is as its owner wrote it, and which Service it is
+    /// is on record before it is written.
+    fn judge_preview(&mut self, entry: &Entry) {
+        let Some((rollout, service)) = self.all("rollouts.stepgate.dev").next().cloned().zip(entry.after.clone()) else { return };
+        if json::text(&rollout, "/status/preview/service") != &*entry.key.name {
+            self.breaks(entry, "writes a preview that is not on record");
+        }
+        let hash = json::text(&service, "/spec/selector/pod-template-hash");
+        let is_open = json::fields(&service, "/spec/selector").is_some_and(|selector| selector.keys().eq(["app"]));
+        if !is_open && (hash.is_empty() || hash == json::text(&rollout, "/status/stable/hash")) {
+            self.breaks(entry, "shows something else than the version under release");
+        }
+    }
+
     /// What the owner had, and what is set instead, is on record before either is written.
     fn judge_affinity(&mut self, entry: &Entry) {
         let (Some(before), Some(after)) = (&entry.before, &entry.after) else { return };
@@ -385,6 +404,7 @@ impl Law {
         let wanted: BTreeSet<String> =
             self.all("pods").filter(|pod| matches(pod) && serves(pod)).map(|pod| json::uid(pod).to_owned()).collect();
         let slices = self.all("endpointslices.discovery.k8s.io");
+        let slices = slices.filter(|slice| json::label(slice, "kubernetes.io/service-name") == Some("hello"));
         let endpoints =
             slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
         let routed: BTreeSet<String> = endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect();

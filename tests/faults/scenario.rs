@@ -14,6 +14,8 @@ pub struct Scenario {
     pub policy: Value,
     /// The Services of the Rollout, which there are; none of a queue worker.
     pub services: &'static [&'static str],
+    /// The Service that shows the version under release, where there is one.
+    pub preview: Option<&'static str>,
     /// Whether the admission policies are installed.
     pub guarded: bool,
     /// Each act at its moment, one after the other.
@@ -121,7 +123,7 @@ fn declared() -> Vec<Scenario> {
     let (cold, warm) = (Pair::Declared { label: "version", spare: 0 }, Pair::Declared { label: "track", spare: SIZE });
     let story = |name, pair, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once((In(Phase::Healthy), Live("v2"))).chain(acts.iter().copied()).collect();
-        Scenario { name, pair, policy, services: &["hello"], guarded, script, end, budget: None }
+        Scenario { name, pair, policy, services: &["hello"], preview: None, guarded, script, end, budget: None }
     };
     let brisk = || quarters("0s", "Resilient", "Adopt");
     let held = || quarters("500ms", "Resilient", "Adopt");
@@ -169,7 +171,7 @@ fn managed() -> Vec<Scenario> {
     let gone = |version, paused| (None, version, paused, &[][..]);
     let story = |name, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once(release).chain(acts.iter().copied()).collect();
-        Scenario { name, pair: Pair::Managed, policy, services: &["hello"], guarded, script, end, budget: None }
+        Scenario { name, pair: Pair::Managed, policy, services: &["hello"], preview: None, guarded, script, end, budget: None }
     };
     let brisk = || quarters("0s", "Resilient", "Adopt");
     let held = || quarters("500ms", "Resilient", "Adopt");
@@ -234,6 +236,16 @@ fn managed() -> Vec<Scenario> {
             &[(Asked(75), Image("v3"))],
             (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
         ),
+        Scenario {
+            preview: Some("hello-next"),
+            ..story(
+                "preview, superseded at 75",
+                held(),
+                true,
+                &[(Confirmed(75), Image("v3"))],
+                (Some(Phase::Healthy), "v3", false, &["Superseded", "Promoted"]),
+            )
+        },
     ]
 }
 
@@ -246,7 +258,7 @@ fn workers() -> Vec<Scenario> {
     let gone = |version, paused| (None, version, paused, &[][..]);
     let worker = |name, policy, guarded, acts: &[(When, Act)], end| {
         let script = std::iter::once((In(Phase::Healthy), Image("v2"))).chain(acts.iter().copied()).collect();
-        Scenario { name, pair: Pair::Managed, policy, services: &[], guarded, script, end, budget: None }
+        Scenario { name, pair: Pair::Managed, policy, services: &[], preview: None, guarded, script, end, budget: None }
     };
     vec![
         Scenario { budget: Some(24), ..worker("worker", shares("0s", "Adopt"), true, &[], promoted) },

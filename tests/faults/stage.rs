@@ -167,10 +167,16 @@ impl<'a> Stage<'a> {
 
     fn prepare(&mut self) {
         let pair = self.scenario.pair;
-        let rollout = json!({
+        let mut rollout = json!({
             "apiVersion": "stepgate.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "hello", "namespace": "default"},
             "spec": {"workload": pair.workload(), "services": self.scenario.services, "policy": self.scenario.policy},
         });
+        if let Some(preview) = self.scenario.preview {
+            let mut service = sample::service("default", "hello");
+            service["metadata"]["name"] = json!(preview);
+            rollout["spec"]["preview"] = json!(preview);
+            self.ask("POST", "/api/v1/namespaces/default/services", "application/json", &service);
+        }
         for deployment in pair.deployments() {
             self.ask("POST", "/apis/apps/v1/namespaces/default/deployments", "application/json", &deployment);
         }

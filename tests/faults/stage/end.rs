@@ -37,7 +37,9 @@ impl Stage<'_> {
             Pair::Declared { .. } => leftovers_beside_versions(&self.law, pair, &end),
         });
         broken.extend(miscounted(&self.law, pair, &end, serving.len()));
-        broken.extend(self.scenario.services.iter().flat_map(|service| leftovers_of(&self.law, pair, &end, service)));
+        broken.extend(
+            self.scenario.services.iter().chain(&self.scenario.preview).flat_map(|service| leftovers_of(&self.law, pair, &end, service)),
+        );
         let accepted = self.controllers.iter().flat_map(|controller| controller.line.records());
         let accepted =
             accepted.filter(|record| record.write.is_some() && record.code / 100 == 2 && !record.path.ends_with("/events")).count();
