@@ -21,6 +21,7 @@ mod gitops;
 mod installed;
 mod owner;
 mod pairs;
+mod preview;
 mod probe;
 mod refuse;
 mod release;

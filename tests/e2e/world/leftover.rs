@@ -40,6 +40,8 @@ pub fn leftovers(timeline: &Timeline, paused: bool) -> Vec<String> {
     }
     found.extend(versions.iter().flat_map(|version| changed(timeline, Kind::Deployment, version, false)));
     found.extend(changed(timeline, Kind::Service, HELLO, false));
+    let preview = timeline.first(Kind::Rollout, HELLO).map(|rollout| text(rollout, "/spec/preview"));
+    found.extend(preview.into_iter().flat_map(|preview| changed(timeline, Kind::Service, preview, false)));
     found.extend(misled(world));
     found
 }
