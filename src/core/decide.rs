@@ -49,7 +49,8 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
         None => without_deployment(snapshot, &mut draft),
     }
     // At the end of a Rollout it is given back before the finalizer goes.
-    if let Some(view) = view.filter(|view| !view.hello.deleting && !(rollout.deleting && draft.status.release.is_none())) {
+    let ends = |view: &View<'_>| view.hello.deleting || (rollout.deleting && draft.status.release.is_none());
+    if let Some(view) = view.filter(|view| !ends(view)) {
         preview::follow(&view, &mut draft);
     }
     request::verify(snapshot, &mut draft);

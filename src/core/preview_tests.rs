@@ -53,7 +53,7 @@ impl Kind {
         let mut model = self.at_rest(held());
         model.edit_spec(|spec| spec.paused = true);
         self.release(&mut model, 2);
-        model.run(|model| address(model) != "" && canary_pods(model).iter().filter(|pod| pod.ready).count() > 0);
+        model.run(|model| !address(model).is_empty() && canary_pods(model).iter().any(|pod| pod.ready));
         model
     }
 
@@ -197,7 +197,7 @@ fn it_is_its_owners_again_at_every_end() {
                 // What gives it back on the way out goes before the finalizer.
                 let rest = if name == "deleted" { 0 } else { 4 };
                 rounds(&mut model, rest);
-                assert!(is_at_rest(&model) && address(&model) == "", "{kind:?} {name} at {weight} %\n{}", model.trace.join("\n"));
+                assert!(is_at_rest(&model) && address(&model).is_empty(), "{kind:?} {name} at {weight} %\n{}", model.trace.join("\n"));
                 assert_eq!(told(&model), 0, "{kind:?} {name} at {weight} %: {:?}", model.notices);
             }
         }
@@ -210,7 +210,7 @@ fn a_release_in_the_place_of_another_shows_its_own_canary() {
     model.edit_spec(|spec| spec.paused = true);
     model.set_image("hello:v3");
     model.run(|model| {
-        model.status().release.as_ref().is_some_and(|release| release.revision == model.revision_of(3)) && address(model) != ""
+        model.status().release.as_ref().is_some_and(|release| release.revision == model.revision_of(3)) && !address(model).is_empty()
     });
     model.run(|model| !behind(model, NEXT).is_empty());
     let third: Vec<&str> = model.pods_of("hello:v3").iter().map(|pod| pod.uid.as_str()).collect();

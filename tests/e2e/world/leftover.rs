@@ -40,10 +40,21 @@ pub fn leftovers(timeline: &Timeline, paused: bool) -> Vec<String> {
     }
     found.extend(versions.iter().flat_map(|version| changed(timeline, Kind::Deployment, version, false)));
     found.extend(changed(timeline, Kind::Service, HELLO, false));
-    let preview = timeline.first(Kind::Rollout, HELLO).map(|rollout| text(rollout, "/spec/preview"));
-    found.extend(preview.into_iter().flat_map(|preview| changed(timeline, Kind::Service, preview, false)));
+    found.extend(shown(timeline));
     found.extend(misled(world));
     found
+}
+
+/// What is left of ours on the preview, which a scenario may have made anew. Of a declared pair the version stays in its selector.
+fn shown(timeline: &Timeline) -> Option<String> {
+    let preview = text(timeline.first(Kind::Rollout, HELLO)?, "/spec/preview");
+    let owners = |service: &Value| {
+        let mut selector = service.pointer("/spec/selector").cloned().unwrap_or_default();
+        selector.as_object_mut().map(|selector| selector.remove(VERSION));
+        selector
+    };
+    let (before, after) = (owners(timeline.first(Kind::Service, preview)?), owners(timeline.now.get(Kind::Service, preview)?));
+    (before != after).then(|| format!("Service {preview} selects {after}, its owner wrote {before}"))
 }
 
 /// Of a declared pair: at rest the Service names the live version.
