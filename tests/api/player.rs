@@ -153,14 +153,17 @@ fn differs<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) 
     (found != expected).then(|| format!("{what}: answered {found:?}, expected {expected:?}"))
 }
 
-/// What a watch shows until there are so many events, and until it is silent then.
+/// What a watch shows until there are so many events, and until it is silent then; bookmarks come whenever a server likes.
 async fn events(client: &Client, request: http::Request<Vec<u8>>, count: usize) -> Vec<String> {
     let mut lines = client.request_stream(request).await.unwrap().lines();
     let mut events = Vec::new();
     loop {
         let patience = if events.len() < count { SHOWN } else { SILENCE };
         let Ok(Some(line)) = tokio::time::timeout(patience, lines.next()).await else { return events };
-        events.push(event(&serde_json::from_str(&line.unwrap()).unwrap()));
+        let event = event(&serde_json::from_str(&line.unwrap()).unwrap());
+        if events.len() < count || event != "BOOKMARK" {
+            events.push(event);
+        }
     }
 }
 

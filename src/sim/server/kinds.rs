@@ -15,6 +15,8 @@ pub enum Generation {
     SpecAndAnnotations,
     /// Anything but metadata and status.
     Content,
+    /// Anything but metadata, though labels count.
+    ContentAndLabels,
 }
 
 /// Where the scale subresource finds its numbers.
@@ -144,7 +146,7 @@ impl Kinds {
                 scale: has("scale").then(|| Scale { spec_replicas: "/spec/replicas".into(), status_replicas: "/status/replicas".into() }),
                 generation: match () {
                     () if *plural == "deployments" => Generation::SpecAndAnnotations,
-                    () if has("content") => Generation::Content,
+                    () if *plural == "endpointslices" => Generation::ContentAndLabels,
                     () if has("spec") => Generation::Spec,
                     () => Generation::Never,
                 },
@@ -173,7 +175,7 @@ const BUILTIN: &[(&str, &str, &str, &str, &str)] = &[
     ("events.k8s.io/v1", "events", "Event", "ev", ""),
     ("apps/v1", "deployments", "Deployment", "deploy", "status scale all"),
     ("apps/v1", "replicasets", "ReplicaSet", "rs", "status scale spec all"),
-    ("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", "", "content"),
+    ("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", "", ""),
     ("coordination.k8s.io/v1", "leases", "Lease", "", "conditional"),
     ("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "hpa", "status all"),
     ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", "status spec"),

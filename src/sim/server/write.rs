@@ -404,20 +404,19 @@ fn take_over(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
 
 fn raise_generation(kind: &Kind, part: Part, current: &Value, next: &mut Value) {
     let differs = |path: &str| current.pointer(path) != next.pointer(path);
+    let content = |object: &Value| {
+        let mut object = object.clone();
+        json::unset(&mut object, "/metadata");
+        json::unset(&mut object, "/status");
+        object
+    };
     let raised = part != Part::Status
         && match kind.generation {
             Generation::Never => false,
             Generation::Spec => differs("/spec"),
             Generation::SpecAndAnnotations => differs("/spec") || differs("/metadata/annotations"),
-            Generation::Content => {
-                let content = |object: &Value| {
-                    let mut object = object.clone();
-                    json::unset(&mut object, "/metadata");
-                    json::unset(&mut object, "/status");
-                    object
-                };
-                content(current) != content(next)
-            }
+            Generation::Content => content(current) != content(next),
+            Generation::ContentAndLabels => content(current) != content(next) || differs("/metadata/labels"),
         };
     if raised {
         json::set(next, "/metadata/generation", json::int(current, "/metadata/generation") + 1);
