@@ -82,7 +82,7 @@ fn unknown_in(schema: &Value, value: &Value, path: &str, tell: &mut impl FnMut(S
     }
 }
 
-/// Drops unknown fields, and every `null` that is not allowed where a default can take its place.
+/// Drops unknown fields, and every field that is `null` and may not be.
 pub(super) fn prune(schema: &Value, object: &mut Value) {
     if let Some(fields) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         fields.retain(|field, _| METADATA_FIELDS.contains(&field.as_str()));
@@ -94,7 +94,7 @@ fn prune_in(schema: &Value, value: &mut Value) {
     match value {
         // The object that a scalar should have been stays, to be refused.
         Value::Object(fields) => fields.retain(|field, value| match known(schema, field) {
-            Known::As(schema) if value.is_null() && schema["nullable"] != true && schema.get("default").is_some() => false,
+            Known::As(schema) if value.is_null() && schema["nullable"] != true => false,
             Known::As(schema) => {
                 prune_in(schema, value);
                 true

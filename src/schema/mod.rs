@@ -58,7 +58,7 @@ impl Schema {
         found
     }
 
-    /// Drops unknown fields, and `null` where a default takes its place.
+    /// Drops unknown fields, and those that are `null` and may not be: to the API server they are absent.
     pub fn prune(&self, object: &mut Value) {
         fields::prune(&self.tree, object);
     }
