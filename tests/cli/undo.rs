@@ -31,6 +31,16 @@ async fn released(policy: &Value, versions: &[&str]) -> (Desk, Vec<String>) {
     (desk, revisions)
 }
 
+/// A desk with a release that has all clients and can be taken back for an hour, and the revisions of both versions.
+async fn baking() -> (Desk, Vec<String>) {
+    let desk = Desk::new(&flip("1h")).await;
+    let stable = live(&desk.until(|status| status.stable.is_some()).await);
+    desk.set_version("v2").await;
+    let status = desk.until(|status| status.phase == Some(Phase::Baking)).await;
+    let revisions = vec![stable, status.release.unwrap().revision];
+    (desk, revisions)
+}
+
 fn live(status: &RolloutStatus) -> String {
     status.stable.as_ref().map(|stable| stable.revision.clone()).unwrap_or_default()
 }
@@ -50,11 +60,7 @@ async fn transcript(desk: &Desk, revisions: &[String], command: &str) -> String 
 
 #[tokio::test(start_paused = true)]
 async fn in_the_bake_the_release_is_taken_back() {
-    let desk = Desk::new(&flip("1h")).await;
-    let mut revisions = vec![live(&desk.until(|status| status.stable.is_some()).await)];
-    desk.set_version("v2").await;
-    let status = desk.until(|status| status.phase == Some(Phase::Baking)).await;
-    revisions.push(status.release.unwrap().revision);
+    let (desk, revisions) = baking().await;
     insta::assert_snapshot!(transcript(&desk, &revisions, "undo hello --reason errors").await, @r"
     hello: Undo of revision REVISION-2 to revision REVISION-1 is done: the release is taken back
     Done
@@ -203,11 +209,8 @@ async fn where_no_controller_answers_the_template_is_not_written() {
 
 #[tokio::test(start_paused = true)]
 async fn where_the_release_ends_as_it_is_asked_for_the_template_is_written_all_the_same() {
-    let desk = Desk::new(&flip("1h")).await;
-    let mut revisions = vec![live(&desk.until(|status| status.stable.is_some()).await)];
-    desk.set_version("v2").await;
+    let (desk, revisions) = baking().await;
     let status = desk.until(|status| status.phase == Some(Phase::Baking)).await;
-    revisions.push(status.release.unwrap().revision);
     desk.stop_controller();
     // A controller whose record of the end was on its way as the request was read, and that answers it with that end.
     let ends = async {
@@ -228,9 +231,7 @@ async fn where_the_release_ends_as_it_is_asked_for_the_template_is_written_all_t
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_takes_the_place_of_a_request_that_has_no_answer() {
-    let desk = Desk::new(&flip("1h")).await;
-    desk.set_version("v2").await;
-    desk.until(|status| status.phase == Some(Phase::Baking)).await;
+    let (desk, _) = baking().await;
     desk.stop_controller();
     assert_eq!(desk.run("promote hello --timeout 1s").await.exit, Ok(Exit::TimedOut));
     assert_eq!(desk.run("undo hello --timeout 1s").await.exit, Ok(Exit::TimedOut));
