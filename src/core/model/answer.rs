@@ -79,7 +79,7 @@ impl Model {
             && matches!(status.phase, Some(Phase::Preparing | Phase::Progressing | Phase::Baking));
         let clocks_run = !self.rollout.spec.paused && !decision.why.needs_a_person();
         // A Deployment that was set to 0 ends its release without a rollback; the garbage collector has no deadline.
-        let ends = matches!(decision.why, Why::RemovingCanary { .. } | Why::WorkEnded { .. });
+        let ends = matches!(decision.why, Why::RemovingCanary { .. } | Why::EndingWork { .. } | Why::WorkEnded { .. });
         assert!(!goes_on || !clocks_run || ends || decision.wake_at.is_some(), "waits for ever: {:?}\n{}", decision.why, trace());
     }
 
