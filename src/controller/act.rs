@@ -16,12 +16,12 @@ use crate::{
     core::{
         action::{Action, Object, Rotation},
         service_split::{Keys, Pin},
-        snapshot::{DeploymentFacts, ReplicaSetFacts, SessionAffinity},
+        snapshot::{DeploymentFacts, ReplicaSetFacts, ServiceFacts, SessionAffinity},
     },
     serve::metrics::{Metrics, Write, WriteOutcome},
 };
 
-use super::observe::{self, RolloutSeen, ServiceSeen};
+use super::observe::{self, RolloutSeen};
 
 /// How long one call may take. Later its answer does not matter: the next decision finds what became of it.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub enum Written {
     Rollout(Box<RolloutSeen>),
     Deployment(Box<DeploymentFacts>),
     ReplicaSet(Box<ReplicaSetFacts>),
-    Service(Box<ServiceSeen>),
+    Service(Box<ServiceFacts>),
     Pod(Box<Pod>),
     /// A complete list, read from the API server itself.
     Pods(Vec<Pod>),

@@ -23,7 +23,7 @@ use crate::{
     core::{
         canary,
         decide::decide,
-        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, Snapshot},
+        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts, Snapshot},
     },
     gate::{
         http::Asker,
@@ -39,7 +39,7 @@ use super::{
     act::{self, Calls, Written},
     actor::{Actor, Actors, Done},
     clock::Clock,
-    observe::{self, PolicySeen, RolloutSeen, ServiceSeen, SliceSeen},
+    observe::{self, PolicySeen, RolloutSeen, SliceSeen},
     readable::{Unreadable, readable},
     recorder::Recorder,
     run::{Leadership, Policies, WatchBackoff},
@@ -72,7 +72,7 @@ enum Message {
     Deployment(Change<DeploymentFacts>),
     ReplicaSet(Change<ReplicaSetFacts>),
     Pod(Change<Pod>),
-    Service(Change<ServiceSeen>),
+    Service(Change<ServiceFacts>),
     Slice(Change<SliceSeen>),
     Done(Arc<str>, Done),
 }
@@ -93,7 +93,7 @@ struct Facts {
     deployments: Store<DeploymentFacts>,
     replica_sets: Store<ReplicaSetFacts>,
     pods: Store<PodFacts>,
-    services: Store<ServiceSeen>,
+    services: Store<ServiceFacts>,
     slices: Store<SliceSeen>,
 }
 

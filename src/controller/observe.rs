@@ -1,9 +1,6 @@
 //! Objects, reduced to the facts that decisions read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -40,22 +37,6 @@ pub struct RolloutSeen {
     pub status: Option<RolloutStatus>,
 }
 
-/// What a Service says of itself; its endpoints are in [`SliceSeen`].
-#[derive(Clone, Debug)]
-pub struct ServiceSeen {
-    pub name: String,
-    pub uid: String,
-    pub resource_version: String,
-    pub deleting: bool,
-    pub selector: BTreeMap<String, String>,
-    pub affinity: SessionAffinity,
-    pub external_name: bool,
-    pub headless: bool,
-    pub publish_not_ready: bool,
-    pub local_traffic: Option<&'static str>,
-    pub port: Option<i32>,
-}
-
 /// One EndpointSlice: its Service, and the pods behind its ready endpoints.
 #[derive(Clone, Debug)]
 pub struct SliceSeen {
@@ -75,7 +56,7 @@ pub struct PolicySeen {
     pub spec: Arc<crate::api::PolicySpec>,
 }
 
-fact!(RolloutSeen, ServiceSeen, SliceSeen, PolicySeen);
+fact!(RolloutSeen, SliceSeen, PolicySeen);
 
 impl RolloutSeen {
     /// What the other Rollouts of its namespace have to know of it.
@@ -83,38 +64,6 @@ impl RolloutSeen {
         let RolloutFacts { name, uid, created_at, spec, .. } = self.facts.clone();
         let deployments = spec.workload.deployments().map(str::to_owned).collect();
         Rival { name, uid, created_at, deployments, services: spec.held_services().cloned().collect() }
-    }
-}
-
-impl ServiceSeen {
-    /// The Service with the pods, by uid, that are behind its ready endpoints.
-    pub fn with_endpoints(&self, endpoints: Vec<String>) -> ServiceFacts {
-        let Self {
-            name,
-            uid: _,
-            resource_version,
-            deleting,
-            selector,
-            affinity,
-            external_name,
-            headless,
-            publish_not_ready,
-            local_traffic,
-            port,
-        } = self.clone();
-        ServiceFacts {
-            name,
-            resource_version,
-            deleting,
-            selector,
-            affinity,
-            external_name,
-            headless,
-            publish_not_ready,
-            local_traffic,
-            port,
-            endpoints,
-        }
     }
 }
 
@@ -295,14 +244,14 @@ fn trouble(containers: &[ContainerStatus], conditions: &[k8s_openapi::api::core:
     waiting.or_else(unscheduled)
 }
 
-/// A Service.
-pub fn service(object: &Service) -> ServiceSeen {
+/// A Service; its endpoints come from [`SliceSeen`].
+pub fn service(object: &Service) -> ServiceFacts {
     let spec = object.spec.clone().unwrap_or_default();
     let policies = [("internalTrafficPolicy", &spec.internal_traffic_policy), ("externalTrafficPolicy", &spec.external_traffic_policy)];
     let local_traffic = policies.into_iter().find_map(|(field, policy)| (policy.as_deref() == Some("Local")).then_some(field));
     let affinity = session_affinity(&spec);
     let port = spec.ports.iter().flatten().map(|port| port.port).next();
-    ServiceSeen {
+    ServiceFacts {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         resource_version: version(object),
@@ -314,6 +263,7 @@ pub fn service(object: &Service) -> ServiceSeen {
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         local_traffic,
         port,
+        endpoints: Vec::new(),
     }
 }
 
@@ -341,9 +291,9 @@ pub fn slice(object: &EndpointSlice) -> SliceSeen {
 
 /// A Service with the endpoints that its slices, among those of the namespace, have. A dual-stack Service has a slice for each family, with
 /// the same pods.
-pub fn service_facts<'a>(service: &ServiceSeen, slices: impl Iterator<Item = &'a SliceSeen>) -> ServiceFacts {
+pub fn service_facts<'a>(service: &ServiceFacts, slices: impl Iterator<Item = &'a SliceSeen>) -> ServiceFacts {
     let endpoints: BTreeSet<&String> = slices.filter(|slice| slice.service == service.name).flat_map(|slice| &slice.ready).collect();
-    service.with_endpoints(endpoints.into_iter().cloned().collect())
+    ServiceFacts { endpoints: endpoints.into_iter().cloned().collect(), ..service.clone() }
 }
 
 /// A policy of either kind.

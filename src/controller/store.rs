@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::core::snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts};
+use crate::core::snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts};
 
 /// Something that has a name and a version.
 pub trait Fact {
@@ -117,7 +117,7 @@ macro_rules! fact {
 }
 pub(crate) use fact;
 
-fact!(DeploymentFacts, ReplicaSetFacts, PodFacts);
+fact!(DeploymentFacts, ReplicaSetFacts, PodFacts, ServiceFacts);
 
 #[cfg(test)]
 mod tests {

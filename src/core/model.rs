@@ -140,6 +140,7 @@ impl Model {
             pods: Vec::new(),
             services: vec![ServiceFacts {
                 name: "hello".into(),
+                uid: "hello".into(),
                 resource_version: "1".into(),
                 deleting: false,
                 selector: [("app".to_owned(), "hello".to_owned())].into(),

@@ -265,6 +265,7 @@ pub enum SessionAffinity {
 #[derive(Clone, Debug)]
 pub struct ServiceFacts {
     pub name: String,
+    pub uid: String,
     pub resource_version: String,
     pub deleting: bool,
     pub selector: Labels,

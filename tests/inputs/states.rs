@@ -9,10 +9,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use stepgate::{
     api::{PolicySpec, Rollout, RolloutPolicy},
-    controller::observe::{self, RolloutSeen, ServiceSeen},
+    controller::observe::{self, RolloutSeen},
     core::{
         canary,
-        snapshot::{DeploymentFacts, PodFacts, Snapshot},
+        snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot},
     },
 };
 
@@ -160,7 +160,7 @@ pub struct Known {
     older: Vec<RolloutSeen>,
     policies: BTreeMap<String, PolicySpec>,
     deployments: Vec<DeploymentFacts>,
-    services: Vec<ServiceSeen>,
+    services: Vec<ServiceFacts>,
     pods: Vec<PodFacts>,
     canary: String,
 }
@@ -207,7 +207,7 @@ impl Known {
             deployments: self.deployments.iter().cloned().map(Arc::new).collect(),
             replica_sets: Vec::new(),
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
-            services: self.services.iter().map(|service| Arc::new(service.with_endpoints(Vec::new()))).collect(),
+            services: self.services.iter().cloned().map(Arc::new).collect(),
             rivals: self.older.iter().map(RolloutSeen::rival).collect(),
             probes: BTreeMap::new(),
             guarded: None,
