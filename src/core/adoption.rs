@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::api::{
     Span,
     policy::Promotion,
-    status::{Outcome, Phase, Release, Rollback, RollbackReason},
+    status::{Phase, Release, Rollback, RollbackReason},
 };
 
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    handover, rest, roll, rollback, steps,
+    end, handover, roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionStage, AdoptionWait, RollStage, Why},
@@ -201,21 +201,14 @@ fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &S
     if let Some(release) = &mut draft.status.release {
         release.max_weight = 100;
     }
-    rollback::record(draft, release, Outcome::Promoted, "", view);
-    let version = successor.version();
     let canary = super::canary::name(&view.hello.name, &release.revision);
-    if successor.replica_set.name.starts_with(&canary) {
+    let own = &successor.replica_set;
+    if own.name.starts_with(&canary) {
         let note = format!(
             "ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted",
-            successor.replica_set.name, version.replicas, view.hello.name
+            own.name, successor.replicas, view.hello.name
         );
         draft.notice(Reason::Adopted, note);
     }
-    draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
-    draft.status.stable = Some(version);
-    draft.status.canary = None;
-    rollback::set_free(&mut draft.status, &release.revision);
-    draft.enter(Phase::Healthy);
-    draft.wake(view.now);
-    draft.wait(rest::serving(view, &release.revision))
+    end::promoted(view, draft, release, successor)
 }

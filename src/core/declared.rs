@@ -11,13 +11,13 @@ use super::{
     action::{Action, Reason, Rotation},
     affinity,
     draft::{Draft, Progress},
+    end,
     pair::Declared,
     preview,
     refusal::Refusal,
     request,
     request::Command,
     rest::{begin, pending_version},
-    rollback,
     service_split::Pin,
     snapshot::ServiceFacts,
     traffic::{self, Sides, establish},
@@ -179,15 +179,7 @@ pub fn swap(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
     if is_idle(view, release) && empty_previous(view, draft, release, sides) == Progress::Waiting {
         return Progress::Waiting;
     }
-    rollback::record(draft, release, Outcome::Promoted, "", view);
-    let version = sides.canary.version();
-    draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
-    draft.status.stable = Some(version);
-    draft.status.canary = None;
-    rollback::set_free(&mut draft.status, &release.revision);
-    draft.enter(Phase::Healthy);
-    draft.wake(view.now);
-    draft.wait(Why::Serving { revision: release.revision.clone() })
+    end::promoted(view, draft, release, sides.canary)
 }
 
 /// Whether the pods of the previous version are to end. Not where it is to be live again, nor where nobody will be there to scale it up.
@@ -237,7 +229,7 @@ fn keep_previous(view: &View<'_>, draft: &mut Draft, why: &str) -> Progress {
 /// live is found out again.
 pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     let gone = draft.status.stable.take().unwrap_or_default().name;
-    rollback::record(draft, release, Outcome::Unguarded, &format!("Deployment {gone}, the live version, is gone"), view);
+    end::record(draft, release, Outcome::Unguarded, &format!("Deployment {gone}, the live version, is gone"), view);
     draft.status.canary = None;
     draft.enter(Phase::Pending);
     draft.wake(view.now);

@@ -15,6 +15,7 @@ pub mod decide;
 pub mod declared;
 pub mod deletion;
 pub mod draft;
+pub mod end;
 pub mod gate;
 pub mod handover;
 pub mod native;
@@ -50,5 +51,7 @@ mod model;
 mod preview_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod undo_tests;
 #[cfg(test)]
 mod worker_tests;

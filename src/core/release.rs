@@ -6,7 +6,7 @@ use super::{
     action::{Action, Reason},
     adoption, declared,
     draft::{Draft, Progress, after},
-    gate, native,
+    end, gate, native,
     pair::Pair,
     refusal::Refusal,
     request,
@@ -198,11 +198,11 @@ fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progr
     draft.wake(view.now);
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == release.revision).cloned() {
         // It is held, also without pods: whenever there are pods again, they are the live version's.
-        rollback::record(draft, release, Outcome::RolledBack, &rejected.reason, view);
+        end::record(draft, release, Outcome::RolledBack, &rejected.reason, view);
         draft.enter(Phase::RolledBack);
         return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
     }
-    rollback::record(draft, release, Outcome::ScaledToZero, stage, view);
+    end::record(draft, release, Outcome::ScaledToZero, stage, view);
     draft.notice(Reason::ScaledToZero, stage);
     // Its next pods, whenever there are any, will be of the new template: what is live is to be found out again.
     draft.status.stable = None;

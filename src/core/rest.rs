@@ -9,7 +9,7 @@ use super::{
     action::{Action, Reason},
     affinity,
     draft::{Draft, Progress, step},
-    native, request,
+    end, native, request,
     request::Command,
     rollback,
     snapshot::{DeploymentFacts, ReplicaSetFacts},
@@ -100,8 +100,7 @@ fn complete_version<'a>(view: &View<'a>) -> Option<&'a ReplicaSetFacts> {
 fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts, before: &Version) {
     draft
         .notice(Reason::Unguarded, format!("Deployment {} rolled out revision {} by itself, without gates", view.hello.name, set.revision));
-    let history = &mut draft.status.history;
-    history.push(HistoryEntry {
+    let entry = HistoryEntry {
         revision: set.revision.clone(),
         images: set.images.clone(),
         outcome: Outcome::Unguarded,
@@ -111,9 +110,8 @@ fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts, bef
         reason: "a native roll-out finished without Stepgate".into(),
         replaced: before.revision.clone(),
         asked: Vec::new(),
-    });
-    let surplus = history.len().saturating_sub(rollback::REMEMBERED);
-    history.drain(..surplus);
+    };
+    end::remember(&mut draft.status.history, entry);
 }
 
 /// One version: everything of ours is taken away, in this order: pins and labels, pause and hand-over, Deployments.

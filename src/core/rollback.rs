@@ -3,13 +3,14 @@
 use crate::api::{
     POD_TEMPLATE_HASH, Span,
     policy::OnFailure,
-    status::{HistoryEntry, Outcome, Phase, Rejected, Release, RequestRecord, Rollback, RollbackReason, RolloutStatus, Traffic},
+    status::{Outcome, Phase, Rejected, Release, RequestRecord, Rollback, RollbackReason, RolloutStatus, Traffic},
 };
 
 use super::{
     action::{Action, Reason},
     affinity,
     draft::{Draft, Progress, after, bounded},
+    end,
     native::{self, Catch},
     pair::Pair,
     request::{self, Command},
@@ -23,8 +24,6 @@ use super::{
 
 /// How long kept-alive connections are given after a movement that was not caused by a failure.
 const DRAIN: Span = Span::seconds(5);
-/// How many rejected revisions and ended releases are remembered.
-pub const REMEMBERED: usize = 10;
 
 impl RollbackReason {
     /// Whether the new version is to blame, so that its revision is held from now on.
@@ -78,15 +77,8 @@ pub fn reject(status: &mut RolloutStatus, rejected: Rejected) {
     let all = &mut status.rejected;
     all.retain(|old| old.revision != rejected.revision);
     all.push(rejected);
-    let surplus = all.len().saturating_sub(REMEMBERED);
+    let surplus = all.len().saturating_sub(end::REMEMBERED);
     all.drain(..surplus);
-}
-
-/// Design §3: a rejected revision stays held until another one has been promoted. One that an undo has led to is no such other one: nothing
-/// but the way back has happened, and whatever was given up on it, or before it, is as bad as it was.
-pub fn set_free(status: &mut RolloutStatus, promoted: &str) {
-    let is_undo = status.rejected.iter().any(|rejected| rejected.instead == promoted);
-    status.rejected.retain(|rejected| is_undo && rejected.revision != promoted);
 }
 
 /// Takes a release back, as far as it can go now.
@@ -112,7 +104,7 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: O
             Catch::Caught => {}
             Catch::Waiting => return Progress::Waiting,
             Catch::TooLate => {
-                record(draft, release, Outcome::RolledBack, &reason, view);
+                end::record(draft, release, Outcome::RolledBack, &reason, view);
                 draft.enter(Phase::Pending);
                 return native::give_way(view, draft);
             }
@@ -253,7 +245,7 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
         RollbackReason::Superseded | RollbackReason::Reverted => Outcome::Superseded,
         _ => Outcome::RolledBack,
     };
-    record(draft, release, outcome, &rollback.message, view);
+    end::record(draft, release, outcome, &rollback.message, view);
     let left = match view.pair {
         Pair::Managed { .. } => {
             if let Some(canary) = &mut draft.status.canary {
@@ -295,27 +287,4 @@ pub fn removing(view: &View<'_>, reason: String) -> Why {
 /// That clients, or work, are being taken back.
 pub fn taking_back(view: &View<'_>, reason: String) -> Why {
     if view.is_worker() { Why::EndingWork { reason } } else { Why::TakingBack { reason } }
-}
-
-/// Writes the end of a release into the history and clears what belonged to it.
-pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &str, view: &View<'_>) {
-    let status = &mut draft.status;
-    let live = status.stable.as_ref().map(|stable| stable.revision.clone());
-    status.history.push(HistoryEntry {
-        revision: release.revision.clone(),
-        images: status.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
-        outcome,
-        started_at: release.started_at,
-        ended_at: view.now,
-        max_weight: status.release.as_ref().map_or(release.max_weight, |release| release.max_weight),
-        reason: reason.to_owned(),
-        replaced: live.filter(|_| outcome == Outcome::Promoted).unwrap_or_default(),
-        asked: request::asked(status, release),
-    });
-    let surplus = status.history.len().saturating_sub(REMEMBERED);
-    status.history.drain(..surplus);
-    status.release = None;
-    status.step = None;
-    status.traffic = None;
-    status.gates.clear();
 }
