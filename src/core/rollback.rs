@@ -138,8 +138,9 @@ fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason
     // Once the canary is on its way out the pins may come off again, and stay off.
     let managed = matches!(view.pair, Pair::Managed { .. });
     let canary_is_gone = managed && view.ours().next().is_none() && lingering(view).is_none();
-    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
-    if away.is_empty() || canary_is_gone {
+    let is_back = |pin: Pin| pin == target || canary_is_gone && pin == view.rest_pin();
+    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| !is_back(view.pin(service))).collect();
+    if away.is_empty() {
         return Progress::Done;
     }
     let others = away.iter().any(|service| !view.selected(service, &Pin::Open).is_empty());

@@ -471,3 +471,20 @@ fn no_wait_is_longer_because_the_controller_before_had_a_clock_that_was_an_hour_
     }
     assert_eq!(outcome(&model), Some(Outcome::Promoted));
 }
+
+// A pin whose answer was on its way when somebody deleted the canary.
+#[test]
+fn a_pin_to_a_canary_that_is_gone_is_taken_back_at_once() {
+    let mut model = healthy(2);
+    model.set_image("hello:v2");
+    model.run_fast(|model| model.status().release.as_ref().is_some_and(|release| release.traffic_since.is_some()));
+    let canary = model.status().canary.as_ref().expect("a canary").hash.clone();
+    let own = model.hello().uid.clone();
+    model.deployments.retain(|deployment| deployment.uid == own);
+    model.sets.retain(|set| set.owner.as_ref() == Some(&own));
+    model.pods.retain(|pod| model.sets.iter().any(|set| pod.owner.as_ref() == Some(&set.uid)));
+    model.run_fast(|model| model.phase() == Phase::RollingBack);
+    model.services[0].selector = MANAGED.apply(&Pin::Side(canary), &model.services[0].selector);
+    let decided = decide(&model.snapshot(), model.now).actions;
+    assert!(matches!(decided.as_slice(), [Action::PinService { .. }, ..]), "{decided:?}");
+}
