@@ -248,7 +248,10 @@ impl Calls {
             Action::ScaleReplicaSet { replica_set, replicas } => {
                 replica_set_written(&self.patch(&self.replica_sets(), replica_set, json!({"spec": {"replicas": replicas}})).await?)
             }
-            Action::DeleteReplicaSet { replica_set } => return self.delete(&self.replica_sets(), replica_set).await,
+            // Empty it was as it was seen.
+            Action::DeleteReplicaSet { replica_set } => {
+                return self.delete(&self.replica_sets(), replica_set, Some(replica_set.resource_version.clone())).await;
+            }
             Action::LabelPod { pod, rotation } => {
                 let value = match rotation {
                     Rotation::In => json!(ROTATION_IN),
@@ -275,7 +278,7 @@ impl Calls {
                 if *must_own_nothing {
                     self.check_owns_nothing(deployment).await?;
                 }
-                return self.delete(&self.deployments(), deployment).await;
+                return self.delete(&self.deployments(), deployment, None).await;
             }
         };
         Ok(Some(written))
@@ -298,11 +301,11 @@ impl Calls {
         Ok(rollout_written(&rollout))
     }
 
-    async fn delete<K>(&self, api: &Api<K>, object: &Object) -> Result<Option<Written>, CallError>
+    async fn delete<K>(&self, api: &Api<K>, object: &Object, resource_version: Option<String>) -> Result<Option<Written>, CallError>
     where
         K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     {
-        let preconditions = Preconditions { uid: Some(object.uid.clone()), resource_version: None };
+        let preconditions = Preconditions { uid: Some(object.uid.clone()), resource_version };
         match api.delete(&object.name, &DeleteParams::background().preconditions(preconditions)).await {
             Ok(_) => Ok(None),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
