@@ -60,6 +60,13 @@ struct InFlight {
     task: AbortHandle,
 }
 
+impl InFlight {
+    /// What takes clients off a bad version waits for nothing but what does so too.
+    fn yields_to(&self, decision: &Decision) -> bool {
+        !self.pins && decision.actions.first().is_some_and(Action::is_way_back)
+    }
+}
+
 /// What is known of the admission policies.
 #[derive(Debug, Default)]
 struct Guard {
@@ -155,9 +162,12 @@ impl Actor {
         self.wake_at
     }
 
-    /// The watch told of the Rollout: a status that is not ours was written by another controller, and counts; except that a release
-    /// which was being taken back still is.
+    /// What is decided on next: a status that is not ours was written by another controller, and counts; except that a release which was
+    /// being taken back still is.
     pub fn seen(&mut self, seen: &RolloutSeen) {
+        if self.decided.is_none() {
+            self.written.clone_from(&seen.status);
+        }
         let foreign = self.in_flight.is_none() && self.written.is_some() && seen.status != self.written && seen.status != self.decided;
         if !foreign {
             return;
@@ -184,11 +194,24 @@ impl Actor {
         }
     }
 
+    /// Whether a decision is left for the end of the batch under way, which may be about to change what it was made on. Not where it takes
+    /// clients off a bad version, nor where it is the first to find one: that it was seen counts, whatever is seen later.
+    pub fn postpones(&mut self, decision: &Decision) -> bool {
+        let is_taken_back = |status: &RolloutStatus| status.release.as_ref().is_some_and(|release| release.rollback.is_some());
+        let finds = is_taken_back(&decision.status) && !self.decided.as_ref().is_some_and(is_taken_back);
+        let postponed = self.in_flight.as_ref().is_some_and(|in_flight| !in_flight.yields_to(decision)) && !finds;
+        if postponed {
+            self.wake_at = None;
+        }
+        postponed
+    }
+
     /// Takes a decision: what is to be carried out now, if anything is and nothing else is under way.
     ///
     /// What takes clients off a bad version waits for nothing: it ends whatever is under way. Half-done calls do no harm, because each
     /// carries the version it was decided on.
     pub fn take(&mut self, seen: &RolloutSeen, decision: Decision, wake_at: Option<Instant>) -> Option<Batch> {
+        let yields = self.in_flight.as_ref().is_none_or(|in_flight| in_flight.yields_to(&decision));
         let Decision { mut actions, status, .. } = decision;
         // What is due already has just been decided on; the end of the call under way, or of the wait after a failure, leads to the next
         // decision. To be called again at once would be to spin until then.
@@ -203,13 +226,11 @@ impl Actor {
         }
         let difference = difference(seen.status.as_ref(), &status);
         self.decided = Some(status.clone());
-        let urgent = actions.first().is_some_and(Action::is_way_back);
-        if let Some(in_flight) = &self.in_flight {
-            if !urgent || in_flight.pins {
-                return None;
-            }
+        if !yields {
+            return None;
+        }
+        if let Some(in_flight) = self.in_flight.take() {
             in_flight.task.abort();
-            self.in_flight = None;
         }
         if let Some(not_before) = self.not_before.filter(|at| *at > Instant::now()) {
             self.wake(not_before);

@@ -339,11 +339,6 @@ impl Namespace {
         change.store(&mut self.facts.rollouts);
         let names: BTreeSet<Arc<str>> = self.facts.rollouts.iter().map(|rollout| Arc::from(rollout.name.as_str())).collect();
         self.actors.retain(|name, _| names.contains(name));
-        for rollout in self.facts.rollouts.iter() {
-            if let Some(actor) = self.actors.get_mut(rollout.name.as_str()) {
-                actor.seen(rollout);
-            }
-        }
         // Rollouts are rivals of each other: one that goes may set another free.
         self.all_dirty();
     }
@@ -399,10 +394,17 @@ impl Namespace {
             let recorder = Recorder::new(context.client.clone(), context.instance.clone(), context.vitals.metrics.clone());
             Actor::new(recorder)
         });
+        actor.seen(&seen);
         let snapshot = snapshot(&self.facts, &context.policies.borrow(), &seen, actor);
         let now = context.clock.now();
         let decision = decide(&snapshot, now);
         context.vitals.metrics.decided();
+        let prober =
+            Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
+        actor.probes.sync(&decision.probes, &prober);
+        if actor.postpones(&decision) {
+            return;
+        }
         let before = snapshot.status.phase;
         if before != decision.status.phase && decision.status.release.is_none() {
             actor.ask_guard_again();
@@ -412,9 +414,6 @@ impl Namespace {
         if declared && before != decision.status.phase && decision.status.phase == Some(Phase::Promoting) {
             actor.forget_guard();
         }
-        let prober =
-            Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
-        actor.probes.sync(&decision.probes, &prober);
         actor.recorder.tell(&snapshot.rollout, decision.notices.clone(), now);
         let wake_at = decision.wake_at.map(|at| context.clock.instant(at));
         let Some(batch) = actor.take(&seen, decision, wake_at) else { return };
