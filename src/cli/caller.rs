@@ -51,6 +51,12 @@ impl Caller {
         Self { program, namespace: flag("-n", namespace.as_ref()), cluster }
     }
 
+    /// The same call for another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: format!(" -n {}", quoted(namespace)), ..self.clone() }
+    }
+
     /// A command of this program: `stepgate promote hello -n shop`.
     pub fn command(&self, words: &str) -> String {
         let Self { program, namespace, cluster } = self;

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{ResourceExt, api::ListParams};
 
 use crate::api::Rollout;
 
@@ -12,7 +12,7 @@ use super::{
     output::{Data, Output, document},
     screen::{phase_cell, weight},
     standing::{Wait, wait},
-    status,
+    status::{self, Place},
     text::{BAD, Cell, STRONG, cell, length, seen_from, table},
 };
 
@@ -53,15 +53,14 @@ pub struct Columns {
 /// When the cluster does not let them be read.
 pub async fn run(args: &ListArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let ListArgs { all_namespaces, output, cluster: _ } = args;
-    let api = if *all_namespaces { Api::all(cluster.client.clone()) } else { cluster.rollouts() };
-    let rollouts = answered(api.list(&ListParams::default())).await?.items;
+    let place = if *all_namespaces { Place::Everywhere } else { Place::Namespace };
+    let rollouts = answered(place.rollouts(cluster).list(&ListParams::default())).await?.items;
     let columns = Columns { namespace: *all_namespaces, why: *output == Some(Form::Wide) };
     let text = match output {
         Some(Form::Json) => document(Data::Json, &status::list(&rollouts)?)?,
         Some(Form::Yaml) => document(Data::Yaml, &status::list(&rollouts)?)?,
         None | Some(Form::Wide) if !rollouts.is_empty() => lines(&rollouts, columns, cluster.clock.now()),
-        None | Some(Form::Wide) if *all_namespaces => "no Rollouts in any namespace\n".to_owned(),
-        None | Some(Form::Wide) => format!("no Rollouts in namespace {}\n", cluster.namespace),
+        None | Some(Form::Wide) => place.no_rollouts(cluster),
     };
     out.print(&text)?;
     Ok(Exit::Done)

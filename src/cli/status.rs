@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use futures::{Stream, StreamExt};
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::ListParams,
     runtime::{
         WatchStreamExt,
@@ -33,6 +33,10 @@ pub struct StatusArgs {
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
+    /// The Rollouts of all namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    all_namespaces: bool,
+
     /// Show every change as it comes: drawn anew on a terminal, one line a change elsewhere
     #[arg(short, long, conflicts_with = "output")]
     watch: bool,
@@ -50,21 +54,54 @@ pub struct StatusArgs {
 /// # Errors
 /// When there is no such Rollout, or the cluster does not let it be read.
 pub async fn run(args: &StatusArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let StatusArgs { name, watch, output, cluster: _ } = args;
+    let StatusArgs { name, all_namespaces, watch, output, cluster: _ } = args;
+    let place = if *all_namespaces { Place::Everywhere } else { Place::Namespace };
     let rollouts = match name {
         Some(name) => vec![cluster.rollout(name).await?],
-        None => answered(cluster.rollouts().list(&ListParams::default())).await?.items,
+        None => answered(place.rollouts(cluster).list(&ListParams::default())).await?.items,
     };
     if *watch {
-        let known = rollouts.into_iter().map(|rollout| (rollout.name_any(), rollout)).collect();
-        return follow(name.as_deref(), known, cluster, out).await;
+        let known = rollouts.into_iter().map(|rollout| (key(&rollout), rollout)).collect();
+        return follow(name.as_deref(), place, known, cluster, out).await;
     }
     match (output, name, rollouts.as_slice()) {
         (Some(form), Some(_), [rollout]) => out.print(&document(*form, &without_bookkeeping(rollout)?)?)?,
         (Some(form), ..) => out.print(&document(*form, &list(&rollouts)?)?)?,
-        (None, ..) => out.print(&screens(&rollouts, cluster, out.reader))?,
+        (None, ..) => out.print(&screens(rollouts.iter(), place, cluster, out.reader))?,
     }
     Ok(Exit::Done)
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+fn key(rollout: &Rollout) -> Key {
+    (rollout.namespace().unwrap_or_default(), rollout.name_any())
+}
+
+/// Where Rollouts are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the namespace of the [`Cluster`].
+    Namespace,
+    Everywhere,
+}
+
+impl Place {
+    pub fn rollouts(self, cluster: &Cluster) -> Api<Rollout> {
+        match self {
+            Self::Namespace => cluster.rollouts(),
+            Self::Everywhere => Api::all(cluster.client.clone()),
+        }
+    }
+
+    /// What is said where there is none.
+    pub fn no_rollouts(self, cluster: &Cluster) -> String {
+        match self {
+            Self::Namespace => format!("no Rollouts in namespace {}\n", cluster.namespace),
+            Self::Everywhere => "no Rollouts in any namespace\n".to_owned(),
+        }
+    }
 }
 
 /// Rollouts as one `List`, as `kubectl get -o json` prints them.
@@ -83,18 +120,26 @@ fn without_bookkeeping(rollout: &Rollout) -> anyhow::Result<Value> {
     Ok(serde_json::to_value(rollout)?)
 }
 
-fn screens(rollouts: &[Rollout], cluster: &Cluster, reader: Reader) -> String {
-    if rollouts.is_empty() {
-        return format!("no Rollouts in namespace {}\n", cluster.namespace);
-    }
+fn screens<'a>(rollouts: impl Iterator<Item = &'a Rollout>, place: Place, cluster: &Cluster, reader: Reader) -> String {
     let now = cluster.clock.now();
-    rollouts.iter().map(|rollout| screen(rollout, &cluster.caller, now, reader.columns())).collect::<Vec<_>>().join("\n")
+    let caller = |rollout: &Rollout| match place {
+        Place::Namespace => cluster.caller.clone(),
+        Place::Everywhere => cluster.caller.within(&rollout.namespace().unwrap_or_default()),
+    };
+    let screens: Vec<_> = rollouts.map(|rollout| screen(rollout, &caller(rollout), now, reader.columns())).collect();
+    if screens.is_empty() { place.no_rollouts(cluster) } else { screens.join("\n") }
 }
 
 /// Shows changes until the reader goes away, or, where one Rollout was asked for, until that is gone.
-async fn follow(name: Option<&str>, known: BTreeMap<String, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let mut changes = changes(name, cluster).boxed();
-    let mut shown = Shown::default();
+async fn follow(
+    name: Option<&str>,
+    place: Place,
+    known: BTreeMap<Key, Rollout>,
+    cluster: &Cluster,
+    out: &mut Output<'_>,
+) -> anyhow::Result<Exit> {
+    let mut changes = changes(name, place, cluster).boxed();
+    let mut shown = Shown { place, rollouts: BTreeMap::new(), lines: BTreeMap::new(), height: 0 };
     shown.take(known, cluster, out)?;
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -113,9 +158,13 @@ async fn follow(name: Option<&str>, known: BTreeMap<String, Rollout>, cluster: &
 }
 
 /// All Rollouts that were asked for, after each change.
-fn changes(name: Option<&str>, cluster: &Cluster) -> impl Stream<Item = anyhow::Result<BTreeMap<String, Rollout>>> + Send + use<> {
+fn changes(
+    name: Option<&str>,
+    place: Place,
+    cluster: &Cluster,
+) -> impl Stream<Item = anyhow::Result<BTreeMap<Key, Rollout>>> + Send + use<> {
     let config = name.map_or_else(watcher::Config::default, |name| watcher::Config::default().fields(&format!("metadata.name={name}")));
-    let events = lasting(watcher(cluster.rollouts(), config).backoff(WatchBackoff::default()));
+    let events = lasting(watcher(place.rollouts(cluster), config).backoff(WatchBackoff::default()));
     let (known, listing) = (BTreeMap::new(), BTreeMap::new());
     events
         .scan((known, listing), |(known, listing), event| {
@@ -125,7 +174,7 @@ fn changes(name: Option<&str>, cluster: &Cluster) -> impl Stream<Item = anyhow::
                     None
                 }
                 Ok(Event::InitApply(rollout)) => {
-                    listing.insert(rollout.name_any(), rollout);
+                    listing.insert(key(&rollout), rollout);
                     None
                 }
                 Ok(Event::InitDone) => {
@@ -133,11 +182,11 @@ fn changes(name: Option<&str>, cluster: &Cluster) -> impl Stream<Item = anyhow::
                     Some(Ok(known.clone()))
                 }
                 Ok(Event::Apply(rollout)) => {
-                    known.insert(rollout.name_any(), rollout);
+                    known.insert(key(&rollout), rollout);
                     Some(Ok(known.clone()))
                 }
                 Ok(Event::Delete(rollout)) => {
-                    known.remove(&rollout.name_any());
+                    known.remove(&key(&rollout));
                     Some(Ok(known.clone()))
                 }
                 Err(error) => Some(Err(error)),
@@ -148,34 +197,34 @@ fn changes(name: Option<&str>, cluster: &Cluster) -> impl Stream<Item = anyhow::
 }
 
 /// What a watching reader has been shown.
-#[derive(Default)]
 struct Shown {
-    rollouts: BTreeMap<String, Rollout>,
+    place: Place,
+    rollouts: BTreeMap<Key, Rollout>,
     /// The last line for each Rollout.
-    lines: BTreeMap<String, String>,
+    lines: BTreeMap<Key, String>,
     /// Lines of the screen that is drawn over.
     height: usize,
 }
 
 impl Shown {
-    fn take(&mut self, rollouts: BTreeMap<String, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
+    fn take(&mut self, rollouts: BTreeMap<Key, Rollout>, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
         self.rollouts = rollouts;
         if matches!(out.reader, Reader::Terminal { .. }) {
             return self.draw(cluster, out);
         }
-        for (name, rollout) in &self.rollouts {
-            let line = line(rollout);
-            if self.lines.get(name) != Some(&line) {
+        for (key, rollout) in &self.rollouts {
+            let namespace = if self.place == Place::Everywhere { format!("{}/", key.0) } else { String::new() };
+            let line = format!("{namespace}{}", line(rollout));
+            if self.lines.get(key) != Some(&line) {
                 out.print(&format!("{} {line}\n", cluster.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")))?;
-                self.lines.insert(name.clone(), line);
+                self.lines.insert(key.clone(), line);
             }
         }
         Ok(())
     }
 
     fn draw(&mut self, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
-        let rollouts: Vec<Rollout> = self.rollouts.values().cloned().collect();
-        let screen = screens(&rollouts, cluster, out.reader);
+        let screen = screens(self.rollouts.values(), self.place, cluster, out.reader);
         out.print_over(self.height, &screen)?;
         self.height = screen.lines().count();
         Ok(())

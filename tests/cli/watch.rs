@@ -163,6 +163,20 @@ async fn on_a_terminal_the_times_go_on_without_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_rollouts_of_all_namespaces_are_shown_each_with_its_own() {
+    let desk = Desk::new(&halves()).await;
+    desk.set_version("v2").await;
+    desk.until_holding(50).await;
+    let shown = desk.run("status -A").await;
+    assert!(shown.text.starts_with("default/hello  Progressing"), "{}", shown.text);
+    assert!(shown.text.contains("stepgate promote hello -n default"), "{}", shown.text);
+    let mut heard = Heard { writes: 1, text: Vec::new() };
+    assert_eq!(desk.run_into("status -A -w", Reader::Program, &mut heard).await, Ok(Exit::Done));
+    let text = String::from_utf8(heard.text).unwrap();
+    assert!(text.contains("Z default/hello: Progressing 50 %"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn history_and_list_tell_of_the_last_release() {
     let desk = Desk::new(&halves()).await;
     assert_eq!(desk.run("history hello").await.text, "no release of Rollout hello has ended yet\n");

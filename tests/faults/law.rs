@@ -34,8 +34,8 @@ pub struct Law {
     /// When each pod was ready last, and when it became so; by uid.
     was_ready: BTreeMap<String, Timestamp>,
     ready_since: BTreeMap<String, Timestamp>,
-    /// When hello was given another size last, and the size that it had.
-    resized: Option<(Timestamp, i64)>,
+    /// When each Deployment was last given another size by somebody else, and the size that it had.
+    resized: BTreeMap<String, (Timestamp, i64)>,
     /// uids of the pods that have ever been ready, by their hash.
     worked: BTreeMap<String, BTreeSet<String>>,
     /// The fewest pods that the owner has asked for.
@@ -56,7 +56,7 @@ impl Law {
             cursor: store.oldest(),
             was_ready: BTreeMap::new(),
             ready_since: BTreeMap::new(),
-            resized: None,
+            resized: BTreeMap::new(),
             worked: BTreeMap::new(),
             least_asked: None,
             started: BTreeMap::new(),
@@ -94,10 +94,11 @@ impl Law {
         if &*entry.key.resource == EVENTS {
             return;
         }
-        if let (true, Some(before), Some(after)) = (entry.key.name == "hello", &entry.before, &entry.after) {
+        let is_owners = &*entry.key.resource == "deployments.apps" && &*entry.author != STEPGATE;
+        if let (true, Some(before), Some(after)) = (is_owners, &entry.before, &entry.after) {
             let size = |object: &Value| json::int(object, "/spec/replicas");
-            if &*entry.key.resource == "deployments.apps" && size(before) != size(after) {
-                self.resized = Some((entry.at, size(before)));
+            if size(before) != size(after) {
+                self.resized.insert(entry.key.name.clone(), (entry.at, size(before)));
             }
         }
         match &entry.after {
@@ -283,8 +284,8 @@ impl Law {
         // design §8.2; the way back counts only what is there.
         let name = if pair.is_declared() { json::text(&rollout, "/status/stable/name") } else { "hello" };
         let size = self.get("deployments.apps", name).map_or(0, |deployment| json::int(deployment, "/spec/replicas"));
-        let had =
-            self.resized.filter(|(when, _)| name == "hello" && entry.at.duration_since(*when) <= TOLERANCE).map_or(size, |(_, had)| had);
+        let resized = self.resized.get(name).filter(|(when, _)| entry.at.duration_since(*when) <= TOLERANCE);
+        let had = resized.map_or(size, |(_, had)| *had);
         let size = usize::try_from(size.min(had)).unwrap_or(0);
         if !to_live && selected.len() < size.min(could.len()) {
             let what = format!("leaves {} of {} pods ({size} wanted)", selected.len(), could.len());
@@ -346,6 +347,15 @@ impl Law {
         }
     }
 
+    /// uids of the pods behind the Service, by its endpoints.
+    pub fn routed(&self) -> BTreeSet<String> {
+        let slices = self.all("endpointslices.discovery.k8s.io");
+        let slices = slices.filter(|slice| json::label(slice, "kubernetes.io/service-name") == Some("hello"));
+        let endpoints =
+            slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
+        endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect()
+    }
+
     /// What the pods of the live side have in the label that tells the sides apart.
     pub fn live_value(&self, rollout: &Value) -> String {
         self.value_of(&rollout["status"]["stable"])
@@ -387,6 +397,8 @@ impl Law {
         let step = |rollout: &Value, field: &str| rollout.pointer(&format!("/status/step/{field}")).cloned().unwrap_or_default();
         if json::text(after, "/status/phase") != "Progressing"
             || step(after, "since").is_null()
+            // It had begun when canary pods were lost, and is on record as one that waits for others.
+            || !step(after, "waitingSince").is_null()
             || step(before, "since") == step(after, "since")
         {
             return;
@@ -403,11 +415,7 @@ impl Law {
         let matches = |pod: &Value| selector.iter().all(|(key, value)| json::label(pod, key) == value.as_str());
         let wanted: BTreeSet<String> =
             self.all("pods").filter(|pod| matches(pod) && serves(pod)).map(|pod| json::uid(pod).to_owned()).collect();
-        let slices = self.all("endpointslices.discovery.k8s.io");
-        let slices = slices.filter(|slice| json::label(slice, "kubernetes.io/service-name") == Some("hello"));
-        let endpoints =
-            slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
-        let routed: BTreeSet<String> = endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect();
+        let routed = self.routed();
         if let Some(odd) = wanted.symmetric_difference(&routed).find(|uid| settled(uid)) {
             let pod = self.all("pods").find(|pod| json::uid(pod) == odd).map_or("of the past", |pod| json::name(pod));
             let how = if routed.contains(odd) { "is an endpoint still" } else { "is none yet" };

@@ -89,6 +89,26 @@ fn a_proxy_that_begins_late_is_waited_for() {
     assert_no_harm("deleted at 50", trouble::Trouble::Around(1, trouble::Mishap::Stop(Component::Proxy)));
 }
 
+#[test]
+fn clients_moved_to_a_canary_that_was_just_deleted_are_taken_back_at_once() {
+    assert_no_harm("blue-green", trouble::Trouble::Around(10, trouble::Mishap::Edit(trouble::Edit::DeleteCanary)));
+}
+
+#[test]
+fn a_twin_that_has_got_pods_meanwhile_is_not_deleted() {
+    assert_no_harm("unready at 75, exact, unguarded", trouble::Trouble::Around(12, trouble::Mishap::Edit(trouble::Edit::Unpause)));
+}
+
+#[test]
+fn what_was_decided_while_something_was_written_is_decided_again() {
+    assert_no_harm("unready at 75, exact, unguarded", trouble::Trouble::Around(28, trouble::Mishap::Skew(-3)));
+}
+
+#[test]
+fn a_second_controller_takes_up_what_the_first_has_written() {
+    assert_no_harm("declared, there and back", trouble::Trouble::Around(3, trouble::Mishap::Second));
+}
+
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;
 /// all of them with `STEPGATE_FAULTS=all`.
 #[test]

@@ -55,13 +55,14 @@ pub fn verdict(scenario: &Scenario, troubles: &[Trouble], report: &Report) -> Ve
         if report.end == wanted
             && wanted.outcomes.last().is_some_and(|outcome| outcome == "Promoted")
             && !rolls
-            && pods(&wanted.serves) != started
+            && pods(&wanted.serves) > started
         {
             wrong.push(format!("{} pods of {} were started for {started}", pods(&wanted.serves), wanted.serves));
         }
     }
     // design §7
-    if report.flapped && (report.end.serves == "v2" || report.end.outcomes.first().is_some_and(|outcome| outcome == "Promoted")) {
+    let is_promoted = |release: usize| report.end.outcomes.get(release).is_some_and(|outcome| outcome == "Promoted");
+    if report.flapped.is_some_and(is_promoted) {
         wrong.push(format!("a canary that was not ready under traffic was promoted: {}", report.end));
     }
     if troubles.is_empty() {
@@ -79,10 +80,10 @@ pub fn verdict(scenario: &Scenario, troubles: &[Trouble], report: &Report) -> Ve
     wrong
 }
 
-/// Whether the story has ended, or, where more was to come, gone on, with its first release taken back.
+/// Whether the story has ended, or, where more was to come, gone on, with a release taken back.
 fn is_taken_back(end: &End) -> bool {
     let is_over = end.serves == "v1" && matches!(end.phase.as_str(), "RolledBack" | "gone");
-    is_over || end.outcomes.first().is_some_and(|outcome| outcome == "RolledBack")
+    is_over || end.outcomes.iter().any(|outcome| outcome == "RolledBack")
 }
 
 /// Versions of the user's own that do not ask for as many pods as they should in the end: the one that was live keeps its pods, and so does

@@ -79,8 +79,8 @@ pub struct Report {
     pub least_at_work: usize,
     /// Whether the moment of an act never came, so that the story has become another one.
     pub missed: bool,
-    /// Whether a pod of the canary that clients were on was not ready in between.
-    pub flapped: bool,
+    /// Of which release, by their order, a pod that clients were on was not ready in between.
+    pub flapped: Option<usize>,
     /// Pods that each Deployment asks for in the end.
     pub sizes: Vec<(String, i64)>,
     pub trace: Vec<String>,
@@ -118,7 +118,7 @@ struct Stage<'a> {
     /// Whether the moment of an act never came.
     missed: bool,
     /// Whether a pod of the canary that clients were on was not ready in between.
-    flapped: bool,
+    flapped: Option<usize>,
     weather: Option<Instant>,
     short_watches: bool,
     rates: Rates,
@@ -155,7 +155,7 @@ impl<'a> Stage<'a> {
             broken: Vec::new(),
             trace: Vec::new(),
             missed: false,
-            flapped: false,
+            flapped: None,
             weather: None,
             short_watches: false,
             rates: Rates::NONE,
@@ -301,10 +301,15 @@ impl<'a> Stage<'a> {
     // design §8.3
     fn meets(&mut self, pod: Option<Id>, version: &str, live: &str) {
         let pair = self.scenario.pair;
-        let value = pod.and_then(|pod| self.law.get("pods", &pod.name)).and_then(|pod| at::label(pod, pair.key())).unwrap_or_default();
+        let pod = pod.and_then(|pod| self.law.get("pods", &pod.name));
+        let value = pod.and_then(|pod| at::label(pod, pair.key())).unwrap_or_default();
         // Without admission policies a Deployment rolls by itself for a moment; versions of the user's own do not.
         let is_held = self.scenario.guarded || pair.is_declared();
         let Some(rollout) = self.rollout().filter(|_| is_held && !value.is_empty() && value != live) else { return };
+        // Behind a proxy that has fallen asleep clients stay where they were; where they should be the endpoints say.
+        if pod.is_some_and(|pod| !self.law.routed().contains(at::uid(pod))) {
+            return;
+        }
         if at::fields(&rollout, "/status/release").is_some() && at::text(&rollout, "/status/release/trafficSince").is_empty() {
             self.broken.push(format!("{}: a client met {version} before its gates had passed", self.sim.now()));
         }

@@ -144,10 +144,11 @@ impl Stage<'_> {
         let turns = turns.map(|(turn, ready)| (Instant::now() + FLAP * u32::try_from(turn).unwrap_or(0), Later::Ready(pod.clone(), ready)));
         self.later.extend(turns);
         // There is time enough to see it before the release is made permanent.
-        self.flapped |= side == Side::Canary
+        let is_early = side == Side::Canary
             && at::text(&rollout, "/status/phase") == "Progressing"
             && at::int(&rollout, "/status/step/weight") < 100
             && !at::text(&rollout, "/status/release/trafficSince").is_empty();
+        self.flapped = self.flapped.or(is_early.then(|| at::items(&rollout, "/status/history").len()));
     }
 
     fn edit(&mut self, edit: Edit) {
