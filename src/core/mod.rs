@@ -16,6 +16,7 @@ pub mod declared;
 pub mod deletion;
 pub mod draft;
 pub mod end;
+pub mod field;
 pub mod gate;
 pub mod handover;
 pub mod native;

@@ -13,7 +13,7 @@ pub enum Refusal {
     VersionNotFound { deployment: String },
     BadPair(BadPair),
     PolicyNotFound { kind: PolicyKind, name: String },
-    RivalRollout { rollout: String, object: String },
+    RivalRollout { rollout: String, object: Contested },
     ReservedLabel { deployment: String, found: Reserved },
     ServiceNotFound { services: Vec<String>, named: Named },
     UnlistedService { deployment: String, services: Vec<String> },
@@ -53,6 +53,23 @@ impl fmt::Display for Named {
             Self::Services => "services",
             Self::Preview => "spec.preview",
         })
+    }
+}
+
+/// What two Rollouts name, as the younger one does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contested {
+    Deployment(String),
+    Service { service: String, named: Named },
+}
+
+impl fmt::Display for Contested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment(deployment) => write!(f, "Deployment {deployment}"),
+            Self::Service { service, named: Named::Services } => write!(f, "Service {service}"),
+            Self::Service { service, named: Named::Preview } => write!(f, "Service {service} ({})", Named::Preview),
+        }
     }
 }
 

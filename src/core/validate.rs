@@ -1,6 +1,6 @@
 //! What only the cluster can tell: whether a Rollout's Deployment, Services and policy are such that a release can go without harm.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::api::{
 use super::{
     bad_pair, canary,
     pair::Pair,
-    refusal::{Mismatch, Named, Refusal, Reserved, Unsuitable},
+    refusal::{Contested, Mismatch, Named, Refusal, Reserved, Unsuitable},
     service_split::Pin,
     snapshot::{DeploymentFacts, Labels, ServiceFacts, subset},
     view::View,
@@ -21,18 +21,28 @@ use super::{
 
 /// The first reason not to begin a release, if there is any.
 pub fn refusal(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
-    let spec = &view.snapshot.rollout.spec;
-    rival(view)
-        .or_else(|| versions_problem(view, policy))
-        .or_else(|| sides(view).into_iter().find_map(reserved_label))
-        .or_else(|| policy.is_none().then(|| missing_policy(view)).flatten())
-        .or_else(|| services_missing(view))
-        .or_else(|| view.services().into_iter().find_map(|service| unsuitable(view, service, Named::Services)))
+    refusals(view, policy).next()
+}
+
+/// The reasons not to begin a release, each looked for only once the ones before it have been taken. Of what stands in the way of the same
+/// thing, such as two faults of one Service, only the first is among them.
+pub fn refusals<'a>(view: &'a View<'a>, policy: Option<&'a PolicySpec>) -> impl Iterator<Item = Refusal> + use<'a> {
+    one(|| rival(view))
+        .chain(one(move || versions_problem(view, policy)))
+        .chain(sides(view).into_iter().filter_map(reserved_label))
+        .chain(one(move || policy.is_none().then(|| missing_policy(view)).flatten()))
+        .chain(one(|| services_missing(view)))
+        .chain(view.services().into_iter().filter_map(|service| unsuitable(view, service, Named::Services)))
         // It has no clients, so that a release under way goes on without it.
-        .or_else(|| view.release().is_none().then(|| preview_problem(view)).flatten())
-        .or_else(|| unlisted(view))
-        .or_else(|| template_problem(view, spec.workload.allow_overlap))
-        .or_else(|| policy.and_then(|policy| policy_problem(view, policy)))
+        .chain(one(|| view.release().is_none().then(|| preview_problem(view)).flatten()))
+        .chain(one(|| unlisted(view)))
+        .chain(one(|| template_problem(view, view.snapshot.rollout.spec.workload.allow_overlap)))
+        .chain(policy.into_iter().flat_map(|policy| policy_problems(view, policy)))
+}
+
+/// What one rule finds, when it is asked.
+fn one<'a>(rule: impl FnOnce() -> Option<Refusal> + 'a) -> impl Iterator<Item = Refusal> + 'a {
+    iter::once_with(rule).flatten()
 }
 
 fn versions_problem(view: &View<'_>, policy: Option<&PolicySpec>) -> Option<Refusal> {
@@ -78,11 +88,11 @@ pub fn rival(view: &View<'_>) -> Option<Refusal> {
     older.into_iter().find_map(|other| {
         let contested = spec.workload.deployments().find(|name| other.deployments.iter().any(|theirs| theirs == name));
         let object = if let Some(deployment) = contested {
-            format!("Deployment {deployment}")
+            Contested::Deployment(deployment.to_owned())
         } else {
             let service = spec.held_services().find(|service| other.services.contains(service))?;
-            let named = if spec.preview.as_ref() == Some(service) { " (spec.preview)" } else { "" };
-            format!("Service {service}{named}")
+            let named = if spec.preview.as_ref() == Some(service) { Named::Preview } else { Named::Services };
+            Contested::Service { service: service.clone(), named }
         };
         Some(Refusal::RivalRollout { rollout: other.name.clone(), object })
     })
@@ -245,25 +255,26 @@ fn template_problem(view: &View<'_>, allow_overlap: bool) -> Option<Refusal> {
 }
 
 /// What cannot work with this Deployment, whatever the cluster does.
-fn policy_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
-    if view.is_worker()
-        && let Some(what) = worker::needs_service(policy)
-    {
-        return Some(Refusal::NeedsService(what));
-    }
-    let too_slow = slowest_wait(view, policy).filter(|(needs, _)| *needs >= policy.progress_deadline);
-    affinity_problem(view, policy)
-        .or_else(|| too_slow.map(|(needs, what)| Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs }))
-        .or_else(|| policy.gates.iter().find_map(|gate| gate_problem(view, gate)))
+fn policy_problems<'a>(view: &'a View<'a>, policy: &'a PolicySpec) -> impl Iterator<Item = Refusal> + use<'a> {
+    one(|| view.is_worker().then(|| worker::needs_service(policy)).flatten().map(Refusal::NeedsService))
+        .chain(one(|| affinity_problem(view, policy)))
+        .chain(one(|| deadline_problem(view, policy)))
+        .chain(policy.gates.iter().filter_map(|gate| gate_problem(view, gate)))
 }
 
 fn affinity_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
-    let affinity = policy.affinity.as_ref()?;
+    // Without Services it is refused whatever it is.
+    let affinity = policy.affinity.as_ref().filter(|_| !view.is_worker())?;
     if affinity.cookie.is_some() {
         return Some(Refusal::CookieAffinity { services: view.snapshot.rollout.spec.services.clone() });
     }
     let headless = view.services().into_iter().find(|service| service.headless)?;
     Some(Refusal::ServiceUnsuitable { service: headless.name.clone(), named: Named::Services, problem: Unsuitable::HeadlessAffinity })
+}
+
+fn deadline_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
+    let (needs, what) = slowest_wait(view, policy).filter(|(needs, _)| *needs >= policy.progress_deadline)?;
+    Some(Refusal::DeadlineTooShort { deadline: policy.progress_deadline, what, needs })
 }
 
 /// What a canary has to wait for at least before its first client, under `progressDeadline`.

@@ -9,7 +9,7 @@ use stepgate::{
     api::{Span, rollout::PolicyKind},
     core::{
         bad_pair::BadPair,
-        refusal::{Mismatch, Named, Refusal, Reserved, Unsuitable},
+        refusal::{Contested, Mismatch, Named, Refusal, Reserved, Unsuitable},
         why::{AdoptionStage, AdoptionWait, RollStage, Why},
         worker::NeedsService,
     },
@@ -125,7 +125,7 @@ pub fn refusals() -> Vec<Refusal> {
         Refusal::VersionNotFound { deployment: "hello-green".into() },
         Refusal::PolicyNotFound { kind: PolicyKind::RolloutPolicy, name: "careful".into() },
         Refusal::PolicyNotFound { kind: PolicyKind::ClusterRolloutPolicy, name: "careful".into() },
-        Refusal::RivalRollout { rollout: "older".into(), object: "Deployment hello".into() },
+        Refusal::RivalRollout { rollout: "older".into(), object: Contested::Deployment(hello()) },
         Refusal::ReservedLabel { deployment: hello(), found: Reserved::OnDeployment },
         Refusal::ReservedLabel { deployment: hello(), found: Reserved::InTemplate },
         Refusal::ServiceNotFound { services: names(&["hello"]), named: Named::Services },
