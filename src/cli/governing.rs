@@ -4,7 +4,10 @@ use anyhow::bail;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{PolicySpec, RolloutSpec, rollout::PolicyKind};
+use crate::api::{
+    PolicySpec, RolloutSpec,
+    rollout::{PolicyKind, PolicyRef},
+};
 
 use super::{manifest::Manifest, presets::PRESETS};
 
@@ -27,7 +30,7 @@ pub fn of_rollout(rollout: &Manifest, manifests: &[Manifest]) -> anyhow::Result<
         (Some(policy), _) => Ok(Governing { whose: format!("policy of Rollout {name}"), policy }),
         (None, Some(reference)) => {
             let kind = reference.kind.as_str();
-            let Some(policy) = find(reference.kind, &reference.name, manifests)? else {
+            let Some(policy) = find(&reference, rollout, manifests)? else {
                 bail!("{kind} {} (policyRef of Rollout {name}) is in none of the files; add its file with -f", reference.name);
             };
             Ok(Governing { whose: format!("{kind} {}", reference.name), policy })
@@ -44,12 +47,19 @@ pub fn of_policy(policy: &Manifest) -> anyhow::Result<Governing> {
     Ok(Governing { whose: format!("{} {}", policy.kind(), policy.name()), policy: spec(&policy.object)? })
 }
 
-fn find(kind: PolicyKind, name: &str, manifests: &[Manifest]) -> anyhow::Result<Option<PolicySpec>> {
-    if let Some(found) = manifests.iter().find(|manifest| manifest.kind() == kind.as_str() && manifest.name() == name) {
+fn find(reference: &PolicyRef, rollout: &Manifest, manifests: &[Manifest]) -> anyhow::Result<Option<PolicySpec>> {
+    let PolicyRef { kind, name } = reference;
+    if let Some(found) = named(*kind, name, rollout, manifests) {
         return spec(&found.object).map(Some);
     }
-    let preset = PRESETS.iter().find(|(preset, _)| kind == PolicyKind::ClusterRolloutPolicy && *preset == name);
+    let preset = PRESETS.iter().find(|(preset, _)| *kind == PolicyKind::ClusterRolloutPolicy && preset == name);
     preset.map(|(_, text)| spec(&serde_saphyr::from_str::<Value>(text)?)).transpose()
+}
+
+/// The policy of that kind and name in the files, where the Rollout can refer to it.
+pub fn named<'a>(kind: PolicyKind, name: &str, rollout: &Manifest, manifests: &'a [Manifest]) -> Option<&'a Manifest> {
+    let is_in_reach = |policy: &Manifest| kind == PolicyKind::ClusterRolloutPolicy || rollout.may_share_namespace(policy);
+    manifests.iter().find(|manifest| manifest.kind() == kind.as_str() && manifest.name() == name && is_in_reach(manifest))
 }
 
 /// The spec of an object, which holds to its schema.

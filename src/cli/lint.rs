@@ -1,6 +1,15 @@
-//! `stepgate lint`: everything in manifests that the API server would refuse, found without one and said in its words.
+//! `stepgate lint`: everything in manifests that the API server would refuse, and what the controller would, found without either and said
+//! in their words.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 use clap::Args;
 use serde_json::Value;
@@ -18,19 +27,21 @@ use super::{
     text::counted,
 };
 
-/// The only version of the kinds.
-const VERSION: &str = "v1alpha1";
+pub use refused::{Told, told};
+
+/// The group of the kinds, and their only version.
+pub const API_VERSION: &str = "stepgate.dev/v1alpha1";
 
 /// What `stepgate lint` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Exit codes: 0 nothing found, 1 something found (or an error), 2 usage.")]
 pub struct LintArgs {
-    /// File with Rollouts and policies, `-` for the standard input; objects of other kinds are passed over
+    /// File with Rollouts, policies, and the Deployments and Services that they name; `-` for the standard input
     #[arg(short, long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
 }
 
-/// Something that the API server would refuse.
+/// Something that would be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The field, such as `spec.steps[0].weight`.
@@ -68,9 +79,8 @@ impl Schemas {
             return Vec::new();
         }
         let (api_version, kind) = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
-        let expected = format!("{GROUP}/{VERSION}");
-        if api_version != expected {
-            return vec![problem("apiVersion", format!("no matches for version {api_version:?}; the version is {expected:?}"))];
+        if api_version != API_VERSION {
+            return vec![problem("apiVersion", format!("no matches for version {api_version:?}; the version is {API_VERSION:?}"))];
         }
         let Some(schema) = self.0.get(kind) else {
             let kinds: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -99,6 +109,54 @@ fn problem(path: &str, message: impl Into<String>) -> Problem {
     Problem { path: path.to_owned(), message: message.into() }
 }
 
+/// A problem, where it stands: `FILE:LINE:COLUMN: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    pub file: String,
+    pub place: Place,
+    pub message: String,
+}
+
+impl Line {
+    fn of(manifest: &Manifest, Problem { path, message }: Problem) -> Self {
+        Self { file: manifest.file.clone(), place: manifest.place(&path), message }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, place: Place { line, column }, message } = self;
+        write!(f, "{file}:{line}:{column}: {message}")
+    }
+}
+
+/// What is found in manifests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// In the order of their places.
+    pub lines: BTreeSet<Line>,
+    /// What Rollouts name and no manifest has, such as `Service hello`.
+    pub without: BTreeSet<String>,
+}
+
+/// Everything that would be refused of these manifests, had they been applied together.
+///
+/// # Errors
+/// See [`Schemas::new`].
+pub fn found(manifests: &[Manifest]) -> anyhow::Result<Found> {
+    let schemas = Schemas::new()?;
+    let mut found = Found::default();
+    for manifest in manifests {
+        found.lines.extend(schemas.check(&manifest.object).into_iter().map(|problem| Line::of(manifest, problem)));
+        if manifest.api_version() == API_VERSION && manifest.kind() == "Rollout" {
+            let Told { problems, without } = told(manifest, manifests);
+            found.lines.extend(problems.into_iter().map(|problem| Line::of(manifest, problem)));
+            found.without.extend(without);
+        }
+    }
+    Ok(found)
+}
+
 /// Lints files. What is found is printed as `FILE:LINE:COLUMN: MESSAGE`, a line each.
 ///
 /// # Errors
@@ -106,97 +164,26 @@ fn problem(path: &str, message: impl Into<String>) -> Problem {
 pub fn run(args: &LintArgs, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let LintArgs { files } = args;
     let manifests = manifest::read_all(files)?;
-    let ours: Vec<&Manifest> = manifests.iter().filter(|manifest| is_ours(&manifest.object)).collect();
-    if ours.is_empty() {
+    let ours = manifests.iter().filter(|manifest| is_ours(&manifest.object)).count();
+    if ours == 0 {
         anyhow::bail!(
             "no object of group {GROUP} in {}",
             files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
         );
     }
-    let schemas = Schemas::new()?;
-    let mut lines: Vec<(String, Place, String)> = Vec::new();
-    for manifest in &ours {
-        let found = schemas.check(&manifest.object);
-        lines.extend(found.into_iter().map(|problem| (manifest.file.clone(), manifest.place(&problem.path), problem.message)));
+    let Found { lines, without } = found(&manifests)?;
+    for line in &lines {
+        out.print(&format!("{line}\n"))?;
     }
-    lines.sort();
-    for (file, Place { line, column }, message) in &lines {
-        out.print(&format!("{file}:{line}:{column}: {message}\n"))?;
-    }
-    let objects = counted(ours.len(), "object");
-    if lines.is_empty() {
-        out.print(&format!("nothing to object to in {objects}\n"))?;
-        return Ok(Exit::Done);
-    }
-    out.print(&format!("{} in {objects}\n", counted(lines.len(), "problem")))?;
-    Ok(Exit::Otherwise)
+    let verdict = if lines.is_empty() { "nothing to object to".to_owned() } else { counted(lines.len(), "problem") };
+    out.print(&format!("{verdict} in {}{}\n", counted(ours, "object"), unseen(&without)))?;
+    Ok(if lines.is_empty() { Exit::Done } else { Exit::Otherwise })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::output::{Colours, Reader};
-
-    fn linted(text: &str) -> (anyhow::Result<Exit>, String) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        let mut printed = Vec::new();
-        let exit = run(&LintArgs { files: vec![file.path().to_owned()] }, &mut Output::new(&mut printed, Reader::Program, Colours::Kept));
-        (exit, String::from_utf8(printed).unwrap().replace(&file.path().display().to_string(), "hello.yaml"))
+fn unseen(without: &BTreeSet<String>) -> String {
+    if without.is_empty() {
+        return String::new();
     }
-
-    #[test]
-    fn what_is_found_is_said_with_its_place() {
-        let (exit, printed) = linted(
-            "apiVersion: stepgate.dev/v1alpha1
-kind: Rollout
-metadata:
-  name: hello
-  lables: {}
-spec:
-  workload: {deployment: Hello}
-  services: [hello]
-  policy:
-    steps:
-    - {weight: 25, wait: 1m}
-    - weight: '100'
----
-apiVersion: stepgate.dev/v1alpha1
-kind: RolloutPolicy
-metadata: {name: half}
-spec:
-  steps: [{weight: 50}]
----
-{apiVersion: v1, kind: Service, metadata: {name: hello}, anything: goes}
----
-{apiVersion: stepgate.dev/v1, kind: Rollout, metadata: {name: newer}}
----
-{apiVersion: stepgate.dev/v1alpha1, kind: Rolout, metadata: {}}
-",
-        );
-        assert_eq!(exit.unwrap(), Exit::Otherwise);
-        insta::assert_snapshot!(printed, @r#"
-        hello.yaml:5:3: unknown field "metadata.lables"
-        hello.yaml:7:14: spec.workload.deployment: Invalid value: "Hello": spec.workload.deployment in body should match '^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$'
-        hello.yaml:11:20: unknown field "spec.policy.steps[0].wait"
-        hello.yaml:12:7: spec.policy.steps[1].weight: Invalid value: "string": spec.policy.steps[1].weight in body must be of type integer: "string"
-        hello.yaml:17:1: spec: Invalid value: steps: the last step must have weight 100, because a release ends with all clients on the new version; add {weight: 100}
-        hello.yaml:22:2: no matches for version "stepgate.dev/v1"; the version is "stepgate.dev/v1alpha1"
-        hello.yaml:24:37: no matches for kind "Rolout"; the kinds are ClusterRolloutPolicy, Rollout, RolloutPolicy
-        7 problems in 4 objects
-        "#);
-    }
-
-    #[test]
-    fn presets_have_nothing_to_object_to() {
-        let text: Vec<&str> = crate::cli::presets::PRESETS.iter().map(|(_, text)| *text).collect();
-        let (exit, printed) = linted(&text.join("---\n"));
-        assert_eq!((exit.unwrap(), printed.as_str()), (Exit::Done, "nothing to object to in 4 objects\n"));
-    }
-
-    #[test]
-    fn a_file_without_an_object_of_ours_is_not_called_good() {
-        let (exit, _) = linted("{apiVersion: v1, kind: Service}");
-        assert!(exit.unwrap_err().to_string().starts_with("no object of group stepgate.dev in "));
-    }
+    let names: Vec<&str> = without.iter().map(String::as_str).collect();
+    format!(", as far as can be told without {}", names.join(", "))
 }

@@ -46,6 +46,11 @@ impl Manifest {
         }
     }
 
+    /// The API version of the object; empty where it has none.
+    pub fn api_version(&self) -> &str {
+        self.object["apiVersion"].as_str().unwrap_or_default()
+    }
+
     /// The kind of the object; empty where it has none.
     pub fn kind(&self) -> &str {
         self.object["kind"].as_str().unwrap_or_default()
@@ -54,6 +59,12 @@ impl Manifest {
     /// The name of the object; empty where it has none.
     pub fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Whether the two may come to stand in one namespace: an object that names none goes where the others go that are applied with it.
+    pub fn may_share_namespace(&self, other: &Self) -> bool {
+        let namespace = |manifest: &Self| manifest.object["metadata"]["namespace"].as_str().map(str::to_owned);
+        namespace(self).zip(namespace(other)).is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -95,6 +106,14 @@ pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Manifest>> {
         Manifest { file: file.to_owned(), object, places }
     };
     Ok(documents.into_iter().map(manifest).filter(|manifest| !manifest.object.is_null()).collect())
+}
+
+/// The object as its kind.
+///
+/// # Errors
+/// When it is of another shape.
+pub fn typed<T: de::DeserializeOwned>(manifest: &Manifest) -> anyhow::Result<T> {
+    Ok(serde_json::from_value(manifest.object.clone())?)
 }
 
 /// Turns a node into its value and notes where it and everything in it stands.

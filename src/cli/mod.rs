@@ -11,6 +11,7 @@ pub mod crds;
 pub mod demo;
 pub mod exit;
 pub mod explain;
+pub mod given;
 pub mod governing;
 pub mod history;
 pub mod install;
@@ -86,7 +87,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show what a release would do, before anything runs
     Plan(plan::PlanArgs),
-    /// Find everything in manifests that the API server would refuse
+    /// Find what the API server or the controller would refuse in manifests, without either
     Lint(lint::LintArgs),
     Controller(controller::ControllerArgs),
     /// Print the custom resource definitions

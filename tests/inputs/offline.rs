@@ -6,13 +6,17 @@ use kube::core::cel::{ValidationErrors, Validator};
 use serde_json::{Value, json};
 use stepgate::{
     api::PolicySpec,
-    cli::{crds, lint::Schemas, manifest},
+    cli::{
+        crds,
+        lint::{self, Schemas},
+        manifest::{self, Manifest},
+    },
     core::{action::Action, decide::decide, worker::needs_service},
 };
 
 use crate::{
     manifests::{Line, manifests},
-    states::{Known, states},
+    states::{Known, Objects, canary_name, states},
 };
 
 fn schemas() -> BTreeMap<String, Value> {
@@ -222,6 +226,37 @@ fn what_cannot_be_released_is_told_with_its_sentence_and_nothing_is_done() {
         assert_eq!(decision.wake_at, None, "{}: nothing is to be looked at again unless something changes", row.state);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The objects of a state as they would stand in files, the Rollout last.
+fn files(objects: &Objects) -> Vec<Manifest> {
+    let canary = canary_name(objects.deployment.as_ref());
+    let others = objects.others(&canary);
+    let all = objects.deployment.iter().chain(&objects.service).chain(&others).chain([&objects.rollout]);
+    let text: Vec<String> = all.map(|object| without_nulls(object).to_string()).collect();
+    manifest::parse("state.yaml", &text.join("\n---\n")).unwrap()
+}
+
+fn told_of(objects: &Objects) -> Vec<String> {
+    let manifests = files(objects);
+    lint::told(manifests.last().unwrap(), &manifests).problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn lint_says_what_the_controller_says_of_what_is_in_the_files() {
+    for row in states().refused {
+        let is_absent = ["DeploymentNotFound", "PolicyNotFound", "ServiceNotFound"].contains(&row.reason.as_str());
+        let says = row.says(&canary_name(row.objects.deployment.as_ref()));
+        let expected = if is_absent { Vec::new() } else { vec![says] };
+        assert_eq!(told_of(&row.objects), expected, "{}", row.state);
+    }
+}
+
+#[test]
+fn lint_has_nothing_to_say_to_what_is_only_unusual() {
+    for row in states().accepted {
+        assert_eq!(told_of(&row.objects), Vec::<String>::new(), "{}", row.state);
+    }
 }
 
 #[test]
