@@ -345,7 +345,7 @@ fn row(stage: &Stage) -> Vec<Cell> {
 /// Plans the releases of all Rollouts in the files, or, where there is none, of all policies.
 ///
 /// # Errors
-/// When a file cannot be read, has an object that the API server would refuse, or lacks what the plan needs.
+/// When a file cannot be read, has an object that would be refused, or lacks what the plan needs.
 pub fn run(args: &PlanArgs, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let PlanArgs { files, replicas, output } = args;
     let manifests = manifest::read_all(files)?;

@@ -1,26 +1,22 @@
 //! What the manifests ask to be released, and how.
 
 use anyhow::{bail, ensure};
-use serde_json::Value;
 
 use crate::{
-    api::{
-        PolicySpec, RolloutSpec, Span,
-        policy::When,
-        rollout::{DEFAULT_VERSION_LABEL, Workload},
-    },
+    api::{PolicySpec, Span, policy::When},
     cli::{
-        governing::{self, Governing, spec},
-        lint::Schemas,
+        given,
+        governing::{self, Governing},
+        lint,
         manifest::Manifest,
     },
     core::{
         canary,
-        pair::{self, Sizes},
+        pair::{self, Declared, Pair, Sizes},
         preview,
         service_split::{Keys, MANAGED, Pin, Split},
+        snapshot::{DeploymentFacts, Snapshot},
         traffic::HEADLESS_SETTLE,
-        worker,
     },
 };
 
@@ -123,12 +119,8 @@ impl Subject {
 /// # Errors
 /// When one of them would be refused, or something that is needed is in none of them.
 pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result<Vec<Subject>> {
-    let schemas = Schemas::new()?;
-    for manifest in manifests {
-        if let Some(problem) = schemas.check(&manifest.object).first() {
-            let place = manifest.place(&problem.path);
-            bail!("{}:{}:{}: {problem}; stepgate lint finds all such problems", manifest.file, place.line, place.column);
-        }
+    if let Some(problem) = lint::found(manifests)?.lines.first() {
+        bail!("{problem}; stepgate lint finds all such problems");
     }
     let of_kind = |kind: &'static str| manifests.iter().filter(move |manifest| manifest.kind() == kind);
     let mut found = Vec::new();
@@ -145,37 +137,30 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 
 /// The release of its Deployment; of a declared pair, those from the version that is live.
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Vec<Subject>> {
-    let spec: RolloutSpec = spec(&rollout.object)?;
-    let is_worker = spec.is_worker();
+    let snapshot = given::snapshot(rollout, manifests)?;
+    let spec = &snapshot.rollout.spec;
     let Governing { whose: policy_of, policy } = governing::of_rollout(rollout, manifests)?;
-    if is_worker && let Some(what) = worker::needs_service(&policy) {
-        bail!("{policy_of}: {what}");
-    }
-    let policy = if is_worker { without_services(policy) } else { policy };
-    let preview = spec.preview.as_ref().map(|service| preview_of(service, rollout, manifests));
-    let services = spec.services;
-    let headless = of_services(&services, manifests).any(|service| service.object["spec"]["clusterIP"] == "None");
+    let policy = if spec.is_worker() { without_services(policy) } else { policy };
+    let preview = spec.preview.as_ref().map(|service| preview_of(service, &snapshot));
+    let services = spec.services.clone();
+    let headless = snapshot.services.iter().any(|service| service.headless && services.contains(&service.name));
     let settle = if headless { policy.settle.max(HEADLESS_SETTLE) } else { policy.settle };
     let policy = PolicySpec { settle, ..policy };
-    if let Some(deployment) = spec.workload.deployment.clone() {
-        let replicas = size(asked, find_deployment(&deployment, manifests), &deployment)?;
-        return Ok(vec![Subject { policy_of, deployment, canary: Canary::Made, services, preview, replicas, policy }]);
-    }
-    let versions = Versions { workload: &spec.workload, services: &services, manifests };
-    let live = versions.live();
-    let replicas = size(asked, find_deployment(live, manifests), live)?;
-    let subject = |name: &str| -> anyhow::Result<Subject> {
-        Ok(Subject {
-            policy_of: policy_of.clone(),
-            deployment: live.to_owned(),
-            canary: Canary::Version(versions.version(name, live, asked)?),
-            services: services.clone(),
-            preview: preview.clone(),
-            replicas,
-            policy: policy.clone(),
-        })
+    let pair = Pair::of(&spec.workload);
+    let live = pair.live_name(&snapshot);
+    let replicas = size(asked, given::find(live, &snapshot), live)?;
+    let subject = |canary: Canary| Subject {
+        policy_of: policy_of.clone(),
+        deployment: live.to_owned(),
+        canary,
+        services: services.clone(),
+        preview: preview.clone(),
+        replicas,
+        policy: policy.clone(),
     };
-    versions.next(live).into_iter().map(subject).collect()
+    let Pair::Declared(declared) = pair else { return Ok(vec![subject(Canary::Made)]) };
+    let versions = Versions { declared, live, snapshot: &snapshot };
+    versions.next().into_iter().map(|name| versions.version(name, asked).map(|version| subject(Canary::Version(version)))).collect()
 }
 
 /// What a policy comes to without Services: no node has to follow, and no gate is asked before there is a pod, which works at once.
@@ -189,91 +174,60 @@ fn without_services(mut policy: PolicySpec) -> PolicySpec {
 
 /// The versions of a declared pair, as far as the files tell.
 struct Versions<'a> {
-    workload: &'a Workload,
-    services: &'a [String],
-    manifests: &'a [Manifest],
+    declared: Declared<'a>,
+    /// The one that is live before the release.
+    live: &'a str,
+    snapshot: &'a Snapshot,
 }
 
 impl<'a> Versions<'a> {
-    fn label(&self) -> &'a str {
-        self.workload.version_label.as_deref().unwrap_or(DEFAULT_VERSION_LABEL)
-    }
-
-    /// What the pods of a version have as that label; its name stands for it where it is in none of the files.
+    /// What the pods of a version have as the version label.
     fn value(&self, name: &str) -> String {
-        let labels = find_deployment(name, self.manifests).and_then(|found| found.object.pointer("/spec/template/metadata/labels"));
-        let value = labels.and_then(|labels| labels.get(self.label())).and_then(Value::as_str);
-        value.map_or_else(|| format!("<{name}>"), str::to_owned)
+        let value = given::find(name, self.snapshot).and_then(|found| self.declared.value(found));
+        value.map_or_else(|| given::unknown_version(name), str::to_owned)
     }
 
-    /// The version that is live before the release: the one that a Service names, or else the one that `live` does.
-    fn live(&self) -> &'a str {
-        let label = self.label();
-        let is_named = |name: &&String| {
-            let value = self.value(name);
-            of_services(self.services, self.manifests).any(|service| service.object["spec"]["selector"][label] == value)
-        };
-        self.workload.versions.iter().find(is_named).map_or(self.workload.name(), String::as_str)
-    }
-
-    /// Where a release goes from there: to the version that `live` names, or, where that has the clients already, to any other.
-    fn next(&self, live: &str) -> Vec<&'a str> {
-        let wanted = self.workload.name();
-        if wanted != live {
+    /// Where a release goes from there: to the version that is to be live, or, where that has the clients already, to any other.
+    fn next(&self) -> Vec<&'a str> {
+        let Declared { versions, wanted, label: _ } = self.declared;
+        if wanted != self.live {
             return vec![wanted];
         }
-        self.workload.versions.iter().map(String::as_str).filter(|name| *name != live).collect()
+        versions.iter().map(String::as_str).filter(|name| *name != self.live).collect()
     }
 
-    fn version(&self, name: &str, live: &str, asked: Option<u16>) -> anyhow::Result<Version> {
-        let replicas = find_deployment(name, self.manifests).map_or_else(|| size(asked, None, name), stated)?;
+    fn version(&self, name: &str, asked: Option<u16>) -> anyhow::Result<Version> {
+        let replicas = given::find(name, self.snapshot).map_or_else(|| size(asked, None, name), |found| Ok(found.replicas))?;
         // One that is in none of the files may run.
-        let runs = |other: &String| find_deployment(other, self.manifests).is_none_or(|found| stated(found).is_ok_and(|pods| pods > 0));
-        let is_third = self.workload.versions.iter().filter(|other| *other != name && *other != live).any(runs);
+        let runs = |other: &String| given::find(other, self.snapshot).is_none_or(|found| found.replicas > 0);
+        let is_third = self.declared.versions.iter().filter(|other| *other != name && *other != self.live).any(runs);
         Ok(Version {
             deployment: name.to_owned(),
             replicas,
-            label: self.label().to_owned(),
-            values: [self.value(live), self.value(name)],
+            label: self.declared.label.to_owned(),
+            values: [self.value(self.live), self.value(name)],
             shared: if is_third { Pin::Rotation } else { Pin::Open },
         })
     }
 }
 
 fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Subject> {
-    let found = manifests.iter().find(|manifest| manifest.kind() == "Deployment");
-    let deployment = found.map_or("NAME", Manifest::name).to_owned();
-    let replicas = size(asked, found, &deployment)?;
+    let found = manifests.iter().find_map(given::deployment);
+    let deployment = found.as_ref().map_or("NAME", |found| found.name.as_str()).to_owned();
+    let replicas = size(asked, found.as_ref(), &deployment)?;
     let Governing { whose: policy_of, policy } = governing::of_policy(policy)?;
     let services = vec!["NAME".to_owned()];
     Ok(Subject { policy_of, deployment, canary: Canary::Made, services, preview: None, replicas, policy })
 }
 
-fn find_deployment<'a>(name: &str, manifests: &'a [Manifest]) -> Option<&'a Manifest> {
-    manifests.iter().find(|manifest| manifest.kind() == "Deployment" && manifest.name() == name)
-}
-
-/// The files' Services of these names.
-fn of_services<'a>(names: &'a [String], manifests: &'a [Manifest]) -> impl Iterator<Item = &'a Manifest> {
-    manifests.iter().filter(move |manifest| manifest.kind() == "Service" && names.iter().any(|name| name == manifest.name()))
-}
-
 /// The preview, with its port where its Service is in the files.
-fn preview_of(service: &str, rollout: &Manifest, manifests: &[Manifest]) -> Preview {
-    let namespace = rollout.object["metadata"]["namespace"].as_str().unwrap_or_default();
-    let named = [service.to_owned()];
-    let port = of_services(&named, manifests).find_map(|service| service.object.pointer("/spec/ports/0/port")?.as_i64());
-    let port = port.and_then(|port| i32::try_from(port).ok());
-    Preview { service: service.to_owned(), address: preview::address(service, namespace, port) }
+fn preview_of(service: &str, snapshot: &Snapshot) -> Preview {
+    let port = snapshot.services.iter().find(|known| known.name == service).and_then(|known| known.port);
+    Preview { service: service.to_owned(), address: preview::address(service, &snapshot.rollout.namespace, port) }
 }
 
-/// The replicas of a Deployment's file.
-fn stated(deployment: &Manifest) -> anyhow::Result<i32> {
-    Ok(i32::try_from(deployment.object["spec"]["replicas"].as_i64().unwrap_or(1))?)
-}
-
-fn size(asked: Option<u16>, deployment: Option<&Manifest>, name: &str) -> anyhow::Result<i32> {
-    match (asked, deployment.map(stated).transpose()?) {
+fn size(asked: Option<u16>, deployment: Option<&DeploymentFacts>, name: &str) -> anyhow::Result<i32> {
+    match (asked, deployment.map(|deployment| deployment.replicas)) {
         (Some(asked), _) => Ok(asked.into()),
         (None, Some(0)) => {
             bail!("Deployment {name} has 0 replicas, so there is nothing to release; plan for another size with --replicas N")

@@ -14,7 +14,7 @@ spec:
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: hello}
-spec: {replicas: 4}
+spec: {replicas: 4, template: {metadata: {labels: {app: hello}}}}
 ";
 
 /// Two versions of the user's own, of which one has no pods.
@@ -30,12 +30,12 @@ spec:
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: hello-blue}
-spec: {replicas: 4, template: {metadata: {labels: {app: hello, version: blue}}}}
+spec: {replicas: 4, selector: {matchLabels: {version: blue}}, template: {metadata: {labels: {app: hello, version: blue}}}}
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: hello-green}
-spec: {replicas: 0, template: {metadata: {labels: {app: hello, version: green}}}}
+spec: {replicas: 0, selector: {matchLabels: {version: green}}, template: {metadata: {labels: {app: hello, version: green}}}}
 ";
 
 fn planned(text: &str, replicas: Option<u16>) -> anyhow::Result<String> {
@@ -71,7 +71,8 @@ fn a_rollout_with_a_preset_and_its_deployment() {
 #[test]
 fn a_preview_is_written_too() {
     let preview = "  services: [hello]\n  preview: hello-next\n";
-    let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: hello-next}, spec: {ports: [{port: 8080}]}}\n";
+    let service =
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: hello-next}, spec: {selector: {app: hello}, ports: [{port: 8080}]}}\n";
     let lines = |text: &str| planned(text, None).unwrap().lines().filter(|line| line.contains("hello-next")).collect::<Vec<_>>().join("\n");
     let named = FILES
         .replace("  services: [hello]\n", preview)
@@ -180,7 +181,18 @@ fn a_queue_worker_waits_before_its_first_pod_only_where_somebody_is_asked() {
 #[test]
 fn a_policy_that_needs_a_service_is_not_planned_without_one() {
     let refused = planned(&worker("policyRef: {kind: ClusterRolloutPolicy, name: canary-quarters}"), None).unwrap_err().to_string();
-    assert!(refused.starts_with("ClusterRolloutPolicy canary-quarters: steps has weight 75, but without Services"), "{refused}");
+    assert!(refused.starts_with("hello.yaml:7:43: steps has weight 75, but without Services"), "{refused}");
+}
+
+#[test]
+fn what_the_controller_would_refuse_is_not_planned() {
+    let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: hello}, spec: {selector: {app: web}}}\n";
+    let refused = planned(&format!("{FILES}{service}"), None).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("hello.yaml:6:14: Service hello (services) selects app=web, but the pods of Deployment hello have app=hello; "),
+        "{refused}"
+    );
+    assert!(refused.ends_with("; stepgate lint finds all such problems"), "{refused}");
 }
 
 #[test]
@@ -219,9 +231,9 @@ spec:
 ---
 {apiVersion: v1, kind: Service, metadata: {name: hello}, spec: {selector: {app: hello, track: a}}}
 ---
-{apiVersion: apps/v1, kind: Deployment, metadata: {name: stable}, spec: {replicas: 2, template: {metadata: {labels: {track: a}}}}}
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: stable}, spec: {replicas: 2, selector: {matchLabels: {track: a}}, template: {metadata: {labels: {app: hello, track: a}}}}}
 ---
-{apiVersion: apps/v1, kind: Deployment, metadata: {name: canary}, spec: {replicas: 2, template: {metadata: {labels: {track: b}}}}}
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: canary}, spec: {replicas: 2, selector: {matchLabels: {track: b}}, template: {metadata: {labels: {app: hello, track: b}}}}}
 ";
     insta::assert_snapshot!(planned(text, None).unwrap(), @r"
     Deployment canary in the place of stable (2 replicas), policy of Rollout hello
@@ -251,13 +263,17 @@ fn from_a_version_that_is_live_there_is_a_plan_to_every_other() {
     let three = VERSIONS.replace("[hello-blue, hello-green]", "[hello-red, hello-blue, hello-green]");
     assert_eq!(to(&three), [pair("hello-blue", "hello-red"), pair("hello-blue", "hello-green")]);
     // What a Service names has the clients now.
-    let named = format!("{VERSIONS}---\n{{kind: Service, metadata: {{name: hello}}, spec: {{selector: {{version: green}}}}}}\n");
+    let named = format!(
+        "{VERSIONS}---\n{{apiVersion: v1, kind: Service, metadata: {{name: hello}}, spec: {{selector: {{app: hello, version: green}}}}}}\n"
+    );
     assert_eq!(to(&named), [pair("hello-green", "hello-blue")]);
 }
 
 #[test]
 fn a_headless_service_settles_longer() {
-    let headless = format!("{FILES}---\n{{apiVersion: v1, kind: Service, metadata: {{name: hello}}, spec: {{clusterIP: None}}}}\n");
+    let headless = format!(
+        "{FILES}---\n{{apiVersion: v1, kind: Service, metadata: {{name: hello}}, spec: {{clusterIP: None, selector: {{app: hello}}}}}}\n"
+    );
     let settle = |text: &str| subjects(&manifest::parse("hello.yaml", text).unwrap(), None).unwrap()[0].policy.settle;
     assert_eq!((settle(FILES), settle(&headless)), (Span::seconds(2), Span::seconds(30)));
 }
