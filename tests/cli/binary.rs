@@ -44,6 +44,28 @@ fn what_was_found_ends_with_1_and_stands_on_stdout_without_colours() {
 }
 
 #[test]
+fn what_several_files_tell_together_is_linted_in_the_file_of_the_rollout() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, object: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, object).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rollout = write(
+        "rollout.yaml",
+        "{apiVersion: stepgate.dev/v1alpha1, kind: Rollout, metadata: {name: hello}, spec: {workload: {deployment: hello}, services: [hello], policy: {steps: [{weight: 100}]}}}",
+    );
+    let service = write("service.yaml", "{apiVersion: v1, kind: Service, metadata: {name: hello}, spec: {ports: [{port: 80}]}}");
+    let said = "1:126: Service hello (services) has no selector, so its clients cannot be moved by one; give it a selector, or take it off the list";
+    let (code, out, err) = run("stepgate", &["lint", "-f", &service, &rollout]);
+    assert_eq!((code, err.as_str()), (Some(1), ""));
+    assert_eq!(out, format!("{rollout}:{said}\n1 problem in 1 object, as far as can be told without Deployment hello\n"));
+    let (code, out, err) = run("stepgate", &["plan", "--replicas", "2", "-f", &service, &rollout]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert_eq!(err, format!("stepgate: {rollout}:{said}; stepgate lint finds all such problems\n"));
+}
+
+#[test]
 fn a_wait_that_is_no_command_line_ends_with_2() {
     for (args, complaint) in [
         (&["wait", "hello"][..], "--for <WHAT>"),

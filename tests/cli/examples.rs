@@ -183,6 +183,12 @@ async fn plan_and_lint_take_every_folder() {
         for command in ["lint", "plan"] {
             let said = Desk::bare().run(&format!("{command} -f {}", files.join(" "))).await;
             assert_eq!(said.exit, Ok(Exit::Done), "{command} of {name}: {}", said.text);
+            // All that a Rollout names is in its folder.
+            assert!(
+                !said.text.contains("without Deployment") && !said.text.contains("without Service"),
+                "{command} of {name}: {}",
+                said.text
+            );
         }
     }
 }
