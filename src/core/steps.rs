@@ -338,6 +338,9 @@ pub fn bake(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<
     if !view.snapshot.rollout.deleting && ask_for_approval(view, draft, release, &moments, 100) == Progress::Waiting {
         return Progress::Waiting;
     }
+    if traffic::read_pods_first(view, draft) == Progress::Waiting {
+        return Progress::Waiting;
+    }
     draft.enter(Phase::Promoting);
     if let Some(step) = &mut draft.status.step {
         step.until = None;
