@@ -56,14 +56,16 @@ pub struct Actor {
 #[derive(Debug)]
 struct InFlight {
     number: u64,
-    pins: bool,
+    /// Its first action, where that is a way back.
+    way_back: Option<Action>,
     task: AbortHandle,
 }
 
 impl InFlight {
-    /// What takes clients off a bad version waits for nothing but what does so too.
+    /// What takes clients off a bad version waits for nothing but what does the same.
     fn yields_to(&self, decision: &Decision) -> bool {
-        !self.pins && decision.actions.first().is_some_and(Action::is_way_back)
+        let way_back = decision.actions.first().filter(|action| action.is_way_back());
+        way_back.is_some_and(|action| self.way_back.as_ref().is_none_or(|under_way| action.leads_elsewhere(under_way)))
     }
 }
 
@@ -286,13 +288,13 @@ impl Actor {
     }
 
     /// The batch that was taken last is under way.
-    pub fn started(&mut self, pins: bool, task: AbortHandle) {
-        self.in_flight = Some(InFlight { number: self.batches, pins, task });
+    pub fn started(&mut self, way_back: Option<Action>, task: AbortHandle) {
+        self.in_flight = Some(InFlight { number: self.batches, way_back, task });
     }
 
     /// A batch is through; gives what people are to be told of it. One that was cut off in favour of another may still tell what it had done.
     pub fn finished(&mut self, done: &Done, now: Timestamp) -> Option<Notice> {
-        let pins = self.in_flight.take_if(|in_flight| in_flight.number == done.number)?.pins;
+        let pins = self.in_flight.take_if(|in_flight| in_flight.number == done.number)?.way_back.is_some();
         if let Some(status) = &done.status {
             self.written = Some(status.clone());
             self.detail_since = None;
@@ -374,9 +376,9 @@ impl Drop for Actor {
 }
 
 impl Batch {
-    /// Whether it begins by taking clients off a bad version.
-    pub fn pins(&self) -> bool {
-        self.actions.first().is_some_and(Action::is_way_back)
+    /// Its first action, where that takes clients off a bad version.
+    pub fn way_back(&self) -> Option<&Action> {
+        self.actions.first().filter(|action| action.is_way_back())
     }
 
     /// Carries it out. `may_write` is asked before every call: leadership may be lost at any moment.

@@ -418,13 +418,13 @@ impl Namespace {
         let wake_at = decision.wake_at.map(|at| context.clock.instant(at));
         let Some(batch) = actor.take(&seen, decision, wake_at) else { return };
         let (calls, sender, leadership, rollout) = (self.calls.clone(), self.sender.clone(), context.leadership.clone(), Arc::clone(name));
-        let pins = batch.pins();
+        let way_back = batch.way_back().cloned();
         let task = self.tasks.spawn(async move {
             let done = batch.carry_out(&calls, || leadership.borrow().may_write()).await;
             // Nobody listens any more when the namespace is left: then nothing is to be told.
             let _ = sender.send(Message::Done(rollout, done)).await;
         });
-        actor.started(pins, task);
+        actor.started(way_back, task);
     }
 }
 

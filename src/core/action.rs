@@ -126,6 +126,15 @@ impl Action {
             _ => false,
         }
     }
+
+    /// Of two that look like ways back, whether this one takes clients where the other one does not: to move them to the new version alone is
+    /// written in the same way.
+    pub fn leads_elsewhere(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::PinService { to, .. }, Self::PinService { to: others, .. }) => to != others,
+            _ => false,
+        }
+    }
 }
 
 /// Something worth an Event.
