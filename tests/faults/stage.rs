@@ -36,7 +36,7 @@ use crate::{
 
 const TICK: Duration = Duration::from_millis(20);
 /// Nothing of ours may be written for so long before a run counts as over.
-const REST: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(6);
 /// A run that lasts longer than this does not end.
 const PATIENCE: Duration = Duration::from_secs(420);
 /// How long bad weather lasts.
