@@ -11,7 +11,7 @@ use crate::api::{
 use super::{
     action::{Action, Reason},
     draft::{Draft, Progress},
-    end, handover, roll, rollback, steps,
+    end, handover, native, roll, rollback, steps,
     traffic::{self, Sides, establish},
     view::{Side, View},
     why::{AdoptionStage, AdoptionWait, RollStage, Why},
@@ -125,6 +125,9 @@ pub fn settle(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress
     if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
         if is_endangered(view, &successor, old) {
             return protect(view, draft, &successor);
+        }
+        if native::keep_from_returning(view, draft, Some(old)) == Progress::Waiting {
+            return Progress::Waiting;
         }
         // Mechanics §2: with another template pending, the paused Deployment would keep both; at 0 the new one gets all.
         if view.hello.revision != release.revision && old.replica_set.replicas > 0 {

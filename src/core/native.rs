@@ -21,6 +21,13 @@ pub enum Catch {
     TooLate,
 }
 
+/// Where a release is being ended and the template is the old version's again: pauses the Deployment, whose controller would bring the old pods
+/// back while they are let go. The release ends first.
+pub fn keep_from_returning(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Progress {
+    let is_back = live.is_some_and(|live| live.replica_set.revision == view.hello.revision);
+    if is_back { pause(view, draft) } else { Progress::Done }
+}
+
 /// Pauses the Deployment, and waits until its controller has seen that: from then on no pod of the live side goes any more.
 fn pause(view: &View<'_>, draft: &mut Draft) -> Progress {
     let hello = view.hello;

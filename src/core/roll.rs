@@ -5,7 +5,7 @@ use crate::api::{ROTATION, Span, policy::When, status::Release};
 use super::{
     action::{Action, Rotation},
     draft::{Draft, Progress, after, bounded},
-    gate,
+    gate, native,
     service_split::Pin,
     snapshot::ServiceFacts,
     traffic::{self, Sides, establish},
@@ -27,6 +27,9 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
     let Some(successor) = view.successor() else { return unpause(view, draft, release, sides) };
     draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
     worker::report(view, draft, &[&successor, sides.canary], sides.live);
+    if native::keep_from_returning(view, draft, sides.live) == Progress::Waiting {
+        return Progress::Waiting;
+    }
     if view.hello.revision != release.revision && view.hello.paused {
         return finish_held_roll(view, draft, sides, &successor);
     }

@@ -488,3 +488,32 @@ fn a_pin_to_a_canary_that_is_gone_is_taken_back_at_once() {
     let decided = decide(&model.snapshot(), model.now).actions;
     assert!(matches!(decided.as_slice(), [Action::PinService { .. }, ..]), "{decided:?}");
 }
+
+// Not paused, the Deployment's controller would bring the old pods back as fast as they are taken away.
+#[test]
+fn a_deployment_whose_old_template_comes_back_in_mid_roll_is_paused_before_the_roll_is_ended() {
+    let mut model = Model::new(4, policy(json!({"steps": [{"weight": 100}], "promotion": "Roll", "keepPrevious": "1s", "settle": "0s"})));
+    model.run_to(Phase::Healthy);
+    let old = model.sets[0].uid.clone();
+    model.set_image("hello:v2");
+    model.run_fast(|model| model.phase() == Phase::Promoting && !model.hello().paused);
+    model.controllers();
+    model.sets.iter_mut().filter(|set| set.owner.as_ref() == Some(&model.deployments[0].uid)).for_each(|set| set.replicas = 2);
+    model.set_image("hello:v1");
+    model.deployments[0].paused = false;
+    let mut paused = false;
+    for _ in 0..20 {
+        model.deployments[0].observed_generation = model.deployments[0].generation;
+        let decided = decide(&model.snapshot(), model.now).actions;
+        for action in &decided {
+            paused |= matches!(action, Action::SetPaused { paused: true, .. });
+            let empties = |set: &str| model.sets.iter().any(|known| known.name == set && known.uid == old);
+            if let Action::ScaleReplicaSet { replica_set, replicas: 0 } = action {
+                assert!(paused && empties(&replica_set.name), "{decided:?}");
+                return;
+            }
+        }
+        model.control(Crash::Never);
+    }
+    panic!("{}", model.trace.join("\n"));
+}
