@@ -109,6 +109,11 @@ fn a_second_controller_takes_up_what_the_first_has_written() {
     assert_no_harm("declared, there and back", trouble::Trouble::Around(3, trouble::Mishap::Second));
 }
 
+#[test]
+fn a_template_that_comes_back_in_mid_roll_is_released_after_it() {
+    assert_no_harm("roll", trouble::Trouble::Around(33, trouble::Mishap::Edit(trouble::Edit::Image("v1"))));
+}
+
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;
 /// all of them with `STEPGATE_FAULTS=all`.
 #[test]
