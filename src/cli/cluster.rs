@@ -52,6 +52,31 @@ pub struct ClusterArgs {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// Where Rollouts are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In the namespace of the [`Cluster`].
+    Namespace,
+    Everywhere,
+}
+
+impl Scope {
+    pub fn rollouts(self, cluster: &Cluster) -> Api<Rollout> {
+        match self {
+            Self::Namespace => cluster.rollouts(),
+            Self::Everywhere => Api::all(cluster.client.clone()),
+        }
+    }
+
+    /// What is said where there is none.
+    pub fn no_rollouts(self, cluster: &Cluster) -> String {
+        match self {
+            Self::Namespace => format!("no Rollouts in namespace {}\n", cluster.namespace),
+            Self::Everywhere => "no Rollouts in any namespace\n".to_owned(),
+        }
+    }
+}
+
 /// A cluster, and how the user got there.
 #[derive(Clone)]
 pub struct Cluster {

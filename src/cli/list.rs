@@ -7,12 +7,12 @@ use kube::{ResourceExt, api::ListParams};
 use crate::api::Rollout;
 
 use super::{
-    cluster::{Cluster, ClusterArgs, answered},
+    cluster::{Cluster, ClusterArgs, Scope, answered},
     exit::Exit,
     output::{Data, Output, document},
     screen::{phase_cell, weight},
     standing::{Wait, wait},
-    status::{self, Place},
+    status,
     text::{BAD, Cell, STRONG, cell, length, seen_from, table},
 };
 
@@ -53,14 +53,14 @@ pub struct Columns {
 /// When the cluster does not let them be read.
 pub async fn run(args: &ListArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let ListArgs { all_namespaces, output, cluster: _ } = args;
-    let place = if *all_namespaces { Place::Everywhere } else { Place::Namespace };
-    let rollouts = answered(place.rollouts(cluster).list(&ListParams::default())).await?.items;
+    let scope = if *all_namespaces { Scope::Everywhere } else { Scope::Namespace };
+    let rollouts = answered(scope.rollouts(cluster).list(&ListParams::default())).await?.items;
     let columns = Columns { namespace: *all_namespaces, why: *output == Some(Form::Wide) };
     let text = match output {
         Some(Form::Json) => document(Data::Json, &status::list(&rollouts)?)?,
         Some(Form::Yaml) => document(Data::Yaml, &status::list(&rollouts)?)?,
         None | Some(Form::Wide) if !rollouts.is_empty() => lines(&rollouts, columns, cluster.clock.now()),
-        None | Some(Form::Wide) => place.no_rollouts(cluster),
+        None | Some(Form::Wide) => scope.no_rollouts(cluster),
     };
     out.print(&text)?;
     Ok(Exit::Done)

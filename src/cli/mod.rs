@@ -11,7 +11,7 @@ pub mod crds;
 pub mod demo;
 pub mod exit;
 pub mod explain;
-pub mod given;
+pub mod from_manifests;
 pub mod governing;
 pub mod history;
 pub mod install;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use futures::{Stream, StreamExt};
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::ListParams,
     runtime::{
         WatchStreamExt,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{api::Rollout, controller::run::WatchBackoff};
 
 use super::{
-    cluster::{Cluster, ClusterArgs, answered, lasting},
+    cluster::{Cluster, ClusterArgs, Scope, answered, lasting},
     exit::Exit,
     output::{Data, Output, Reader, document},
     screen::{line, screen},
@@ -55,19 +55,19 @@ pub struct StatusArgs {
 /// When there is no such Rollout, or the cluster does not let it be read.
 pub async fn run(args: &StatusArgs, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<Exit> {
     let StatusArgs { name, all_namespaces, watch, output, cluster: _ } = args;
-    let place = if *all_namespaces { Place::Everywhere } else { Place::Namespace };
+    let scope = if *all_namespaces { Scope::Everywhere } else { Scope::Namespace };
     let rollouts = match name {
         Some(name) => vec![cluster.rollout(name).await?],
-        None => answered(place.rollouts(cluster).list(&ListParams::default())).await?.items,
+        None => answered(scope.rollouts(cluster).list(&ListParams::default())).await?.items,
     };
     if *watch {
         let known = rollouts.into_iter().map(|rollout| (key(&rollout), rollout)).collect();
-        return follow(name.as_deref(), place, known, cluster, out).await;
+        return follow(name.as_deref(), scope, known, cluster, out).await;
     }
     match (output, name, rollouts.as_slice()) {
         (Some(form), Some(_), [rollout]) => out.print(&document(*form, &without_bookkeeping(rollout)?)?)?,
         (Some(form), ..) => out.print(&document(*form, &list(&rollouts)?)?)?,
-        (None, ..) => out.print(&screens(rollouts.iter(), place, cluster, out.reader))?,
+        (None, ..) => out.print(&screens(rollouts.iter(), scope, cluster, out.reader))?,
     }
     Ok(Exit::Done)
 }
@@ -77,31 +77,6 @@ type Key = (String, String);
 
 fn key(rollout: &Rollout) -> Key {
     (rollout.namespace().unwrap_or_default(), rollout.name_any())
-}
-
-/// Where Rollouts are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the namespace of the [`Cluster`].
-    Namespace,
-    Everywhere,
-}
-
-impl Place {
-    pub fn rollouts(self, cluster: &Cluster) -> Api<Rollout> {
-        match self {
-            Self::Namespace => cluster.rollouts(),
-            Self::Everywhere => Api::all(cluster.client.clone()),
-        }
-    }
-
-    /// What is said where there is none.
-    pub fn no_rollouts(self, cluster: &Cluster) -> String {
-        match self {
-            Self::Namespace => format!("no Rollouts in namespace {}\n", cluster.namespace),
-            Self::Everywhere => "no Rollouts in any namespace\n".to_owned(),
-        }
-    }
 }
 
 /// Rollouts as one `List`, as `kubectl get -o json` prints them.
@@ -120,26 +95,26 @@ fn without_bookkeeping(rollout: &Rollout) -> anyhow::Result<Value> {
     Ok(serde_json::to_value(rollout)?)
 }
 
-fn screens<'a>(rollouts: impl Iterator<Item = &'a Rollout>, place: Place, cluster: &Cluster, reader: Reader) -> String {
+fn screens<'a>(rollouts: impl Iterator<Item = &'a Rollout>, scope: Scope, cluster: &Cluster, reader: Reader) -> String {
     let now = cluster.clock.now();
-    let caller = |rollout: &Rollout| match place {
-        Place::Namespace => cluster.caller.clone(),
-        Place::Everywhere => cluster.caller.within(&rollout.namespace().unwrap_or_default()),
+    let caller = |rollout: &Rollout| match scope {
+        Scope::Namespace => cluster.caller.clone(),
+        Scope::Everywhere => cluster.caller.within(&rollout.namespace().unwrap_or_default()),
     };
     let screens: Vec<_> = rollouts.map(|rollout| screen(rollout, &caller(rollout), now, reader.columns())).collect();
-    if screens.is_empty() { place.no_rollouts(cluster) } else { screens.join("\n") }
+    if screens.is_empty() { scope.no_rollouts(cluster) } else { screens.join("\n") }
 }
 
 /// Shows changes until the reader goes away, or, where one Rollout was asked for, until that is gone.
 async fn follow(
     name: Option<&str>,
-    place: Place,
+    scope: Scope,
     known: BTreeMap<Key, Rollout>,
     cluster: &Cluster,
     out: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
-    let mut changes = changes(name, place, cluster).boxed();
-    let mut shown = Shown { place, rollouts: BTreeMap::new(), lines: BTreeMap::new(), height: 0 };
+    let mut changes = changes(name, scope, cluster).boxed();
+    let mut shown = Shown { scope, rollouts: BTreeMap::new(), lines: BTreeMap::new(), height: 0 };
     shown.take(known, cluster, out)?;
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -160,11 +135,11 @@ async fn follow(
 /// All Rollouts that were asked for, after each change.
 fn changes(
     name: Option<&str>,
-    place: Place,
+    scope: Scope,
     cluster: &Cluster,
 ) -> impl Stream<Item = anyhow::Result<BTreeMap<Key, Rollout>>> + Send + use<> {
     let config = name.map_or_else(watcher::Config::default, |name| watcher::Config::default().fields(&format!("metadata.name={name}")));
-    let events = lasting(watcher(place.rollouts(cluster), config).backoff(WatchBackoff::default()));
+    let events = lasting(watcher(scope.rollouts(cluster), config).backoff(WatchBackoff::default()));
     let (known, listing) = (BTreeMap::new(), BTreeMap::new());
     events
         .scan((known, listing), |(known, listing), event| {
@@ -198,7 +173,7 @@ fn changes(
 
 /// What a watching reader has been shown.
 struct Shown {
-    place: Place,
+    scope: Scope,
     rollouts: BTreeMap<Key, Rollout>,
     /// The last line for each Rollout.
     lines: BTreeMap<Key, String>,
@@ -213,7 +188,7 @@ impl Shown {
             return self.draw(cluster, out);
         }
         for (key, rollout) in &self.rollouts {
-            let namespace = if self.place == Place::Everywhere { format!("{}/", key.0) } else { String::new() };
+            let namespace = if self.scope == Scope::Everywhere { format!("{}/", key.0) } else { String::new() };
             let line = format!("{namespace}{}", line(rollout));
             if self.lines.get(key) != Some(&line) {
                 out.print(&format!("{} {line}\n", cluster.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")))?;
@@ -224,7 +199,7 @@ impl Shown {
     }
 
     fn draw(&mut self, cluster: &Cluster, out: &mut Output<'_>) -> anyhow::Result<()> {
-        let screen = screens(self.rollouts.values(), self.place, cluster, out.reader);
+        let screen = screens(self.rollouts.values(), self.scope, cluster, out.reader);
         out.print_over(self.height, &screen)?;
         self.height = screen.lines().count();
         Ok(())

@@ -248,7 +248,7 @@ impl Calls {
             Action::ScaleReplicaSet { replica_set, replicas } => {
                 replica_set_written(&self.patch(&self.replica_sets(), replica_set, json!({"spec": {"replicas": replicas}})).await?)
             }
-            // Empty it was as it was seen.
+            // Only as it was seen, which was empty.
             Action::DeleteReplicaSet { replica_set } => {
                 return self.delete(&self.replica_sets(), replica_set, Some(replica_set.resource_version.clone())).await;
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{RolloutSpec, rollout::PolicyKind},
-    cli::{given, governing, manifest::Manifest},
+    cli::{from_manifests, governing, manifest::Manifest},
     core::{bad_pair::BadPair, refusal::Refusal, validate, view::View, worker::NeedsService},
 };
 
@@ -24,11 +24,11 @@ pub struct Told {
 /// Asks the core about a Rollout. What no manifest has may be in the cluster, and is not held against it. One that does not hold to its
 /// schema never comes before the controller, and nothing is told of it.
 pub fn told(rollout: &Manifest, manifests: &[Manifest]) -> Told {
-    let Ok(mut snapshot) = given::snapshot(rollout, manifests) else { return Told::default() };
-    let without = given::absent(&snapshot);
+    let Ok(mut snapshot) = from_manifests::snapshot(rollout, manifests) else { return Told::default() };
+    let without = from_manifests::absent(&snapshot);
     let files = Files { rollout, manifests, deployments: snapshot.deployments.iter().map(|deployment| deployment.name.clone()).collect() };
-    if given::find(snapshot.rollout.spec.workload.name(), &snapshot).is_none() {
-        snapshot.deployments.push(Arc::new(given::unknown_deployment(&snapshot)));
+    if from_manifests::find(snapshot.rollout.spec.workload.name(), &snapshot).is_none() {
+        snapshot.deployments.push(Arc::new(from_manifests::unknown_deployment(&snapshot)));
     }
     // No rule asks for the time.
     let Some(view) = View::of(&snapshot, Timestamp::UNIX_EPOCH) else { return Told { problems: Vec::new(), without } };

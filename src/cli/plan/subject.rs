@@ -5,7 +5,7 @@ use anyhow::{bail, ensure};
 use crate::{
     api::{PolicySpec, Span, policy::When},
     cli::{
-        given,
+        from_manifests,
         governing::{self, Governing},
         lint,
         manifest::Manifest,
@@ -137,7 +137,7 @@ pub fn subjects(manifests: &[Manifest], replicas: Option<u16>) -> anyhow::Result
 
 /// The release of its Deployment; of a declared pair, those from the version that is live.
 fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Vec<Subject>> {
-    let snapshot = given::snapshot(rollout, manifests)?;
+    let snapshot = from_manifests::snapshot(rollout, manifests)?;
     let spec = &snapshot.rollout.spec;
     let Governing { whose: policy_of, policy } = governing::of_rollout(rollout, manifests)?;
     let policy = if spec.is_worker() { without_services(policy) } else { policy };
@@ -148,7 +148,7 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
     let policy = PolicySpec { settle, ..policy };
     let pair = Pair::of(&spec.workload);
     let live = pair.live_name(&snapshot);
-    let replicas = size(asked, given::find(live, &snapshot), live)?;
+    let replicas = size(asked, from_manifests::find(live, &snapshot), live)?;
     let subject = |canary: Canary| Subject {
         policy_of: policy_of.clone(),
         deployment: live.to_owned(),
@@ -183,8 +183,8 @@ struct Versions<'a> {
 impl<'a> Versions<'a> {
     /// What the pods of a version have as the version label.
     fn value(&self, name: &str) -> String {
-        let value = given::find(name, self.snapshot).and_then(|found| self.declared.value(found));
-        value.map_or_else(|| given::unknown_version(name), str::to_owned)
+        let value = from_manifests::find(name, self.snapshot).and_then(|found| self.declared.value(found));
+        value.map_or_else(|| from_manifests::unknown_version(name), str::to_owned)
     }
 
     /// Where a release goes from there: to the version that is to be live, or, where that has the clients already, to any other.
@@ -197,9 +197,9 @@ impl<'a> Versions<'a> {
     }
 
     fn version(&self, name: &str, asked: Option<u16>) -> anyhow::Result<Version> {
-        let replicas = given::find(name, self.snapshot).map_or_else(|| size(asked, None, name), |found| Ok(found.replicas))?;
+        let replicas = from_manifests::find(name, self.snapshot).map_or_else(|| size(asked, None, name), |found| Ok(found.replicas))?;
         // One that is in none of the files may run.
-        let runs = |other: &String| given::find(other, self.snapshot).is_none_or(|found| found.replicas > 0);
+        let runs = |other: &String| from_manifests::find(other, self.snapshot).is_none_or(|found| found.replicas > 0);
         let is_third = self.declared.versions.iter().filter(|other| *other != name && *other != self.live).any(runs);
         Ok(Version {
             deployment: name.to_owned(),
@@ -212,7 +212,7 @@ impl<'a> Versions<'a> {
 }
 
 fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> anyhow::Result<Subject> {
-    let found = manifests.iter().find_map(given::deployment);
+    let found = manifests.iter().find_map(from_manifests::deployment);
     let deployment = found.as_ref().map_or("NAME", |found| found.name.as_str()).to_owned();
     let replicas = size(asked, found.as_ref(), &deployment)?;
     let Governing { whose: policy_of, policy } = governing::of_policy(policy)?;
