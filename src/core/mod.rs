@@ -16,7 +16,6 @@ pub mod declared;
 pub mod deletion;
 pub mod draft;
 pub mod end;
-pub mod field;
 pub mod gate;
 pub mod handover;
 pub mod native;
@@ -48,6 +47,8 @@ mod declared_tests;
 mod histories;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod native_tests;
 #[cfg(test)]
 mod preview_tests;
 #[cfg(test)]

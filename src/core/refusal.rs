@@ -1,5 +1,7 @@
 //! Why a Rollout is refused: data first, turned into a sentence in one place.
 
+mod field;
+
 use std::fmt;
 
 use crate::api::{ROLLOUT_UID, ROTATION, Span, rollout::PolicyKind};

@@ -22,7 +22,7 @@ mod scenario;
 mod stage;
 mod trouble;
 
-use std::{collections::BTreeSet, io::Write, sync::LazyLock};
+use std::{collections::BTreeSet, io::Write, sync::LazyLock, time::Duration};
 
 use point::{Point, judge, play_all};
 use scenario::Scenario;
@@ -112,6 +112,16 @@ fn a_second_controller_takes_up_what_the_first_has_written() {
 #[test]
 fn a_template_that_comes_back_in_mid_roll_is_released_after_it() {
     assert_no_harm("roll", trouble::Trouble::Around(33, trouble::Mishap::Edit(trouble::Edit::Image("v1"))));
+}
+
+#[test]
+fn the_way_back_does_not_wait_for_an_answer_to_the_move_of_all_clients() {
+    assert_no_harm("unready at 75", trouble::Trouble::Write(23, Fault::Delay(Duration::from_secs(8))));
+}
+
+#[test]
+fn nothing_is_promoted_on_the_strength_of_a_silent_watch() {
+    assert_no_harm("declared, unready while baking", trouble::Trouble::Around(31, trouble::Mishap::Freeze));
 }
 
 /// A part of all single faults, evenly spread over stories, writes and kinds of fault. In a build without optimisation a tenth of them;

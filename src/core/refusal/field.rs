@@ -2,11 +2,8 @@
 
 use crate::api::{PolicySpec, RolloutSpec};
 
-use super::{
-    bad_pair::BadPair,
-    refusal::{Contested, Named, Refusal},
-    worker::NeedsService,
-};
+use super::{Contested, Named, Refusal};
+use crate::core::{bad_pair::BadPair, worker::NeedsService};
 
 impl Refusal {
     /// The path of the field, such as `spec.services[1]`. What is wrong with a policy that has another author is about the field that names
