@@ -4,27 +4,47 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`api`] | the kinds: what a user writes, what Stepgate reports. No logic |
-//! | [`core`] | the decisions, pure: [`core::decide::decide`] from everything that was observed and the time |
-//! | [`gate`] | gate runners: I/O that turns the world into observations |
-//! | [`controller`] | the shell: watches become facts, decisions become API calls |
 //! | [`schema`] | what the API server refuses, drops and fills in, pure |
+//! | [`clock`] | the time that decisions are made at |
+//! | [`core`] | the decisions, pure: [`core::decide::decide`] from everything that was observed and the time |
+//! | [`observe`] | objects become facts |
+//! | [`vitals`] | what the loops count, and how they are |
+//! | [`act`] | decisions become API calls |
+//! | [`probe`] | gates become requests, and their answers facts |
+//! | [`events`] | notices become Events |
+//! | [`lease`] | who leads |
+//! | [`controller`] | the loops that join all of this |
 //! | [`serve`] | health and metrics, over HTTP |
 //! | [`cli`] | one file a command |
 //! | `sim` | an embedded cluster for tests, demo and simulation (feature `sim`) |
 //!
+//! Which of them may import which is said, and checked, by `tests/house.rs`.
+//!
 //! Three laws: decide purely, act idempotently; every wait names what it waits for and until when; when data is missing or stale, hold,
 //! never advance.
 
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
+pub mod act;
 pub mod api;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod cli;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
+pub mod clock;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod controller;
 pub mod core;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
-pub mod gate;
+pub mod events;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
+pub mod lease;
+pub mod observe;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
+pub mod probe;
 pub mod schema;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod serve;
 #[cfg(feature = "sim")]
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod sim;
+#[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
+pub mod vitals;

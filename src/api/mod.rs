@@ -1,26 +1,15 @@
 //! The kinds of group `stepgate.dev`: what a user writes and what Stepgate reports. No logic.
 
 pub mod duration;
+mod names;
 pub mod policy;
+pub mod request;
 pub mod rollout;
 pub mod status;
+pub mod workload;
 
 pub use duration::Span;
+pub use names::{FINALIZER, GROUP, HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, ROTATION_IN};
 pub use policy::{ClusterRolloutPolicy, ClusterRolloutPolicySpec, PolicySpec, RolloutPolicy, RolloutPolicySpec};
 pub use rollout::{Rollout, RolloutSpec};
 pub use status::RolloutStatus;
-
-/// API group of all kinds.
-pub const GROUP: &str = "stepgate.dev";
-/// The label that carries the uid of the Rollout an object of ours belongs to.
-pub const ROLLOUT_UID: &str = "stepgate.dev/rollout-uid";
-/// The pod label a Service is pinned to while counts cannot express a weight.
-pub const ROTATION: &str = "stepgate.dev/rotation";
-/// The only value of [`ROTATION`] that is ever written.
-pub const ROTATION_IN: &str = "in";
-/// The label on the user's Deployment for the seconds of an adoption: the revision, and the owner's `maxSurge`.
-pub const HANDOVER: &str = "stepgate.dev/handover";
-/// The finalizer on a Rollout that has anything to give back.
-pub const FINALIZER: &str = "stepgate.dev/rollout";
-/// The label Kubernetes puts on the pods of a Deployment's ReplicaSet.
-pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";

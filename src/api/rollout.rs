@@ -4,6 +4,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::{
+    request::{Request, RequestAction},
+    workload::{DEFAULT_VERSION_LABEL, Workload},
+};
+
 use super::{policy::PolicySpec, status::RolloutStatus};
 
 // The last rules are those of `core::worker::needs_service`, for a policy that stands in the Rollout itself.
@@ -109,78 +114,6 @@ impl RolloutSpec {
     }
 }
 
-/// The pod label that tells declared versions apart, where the Rollout names none.
-pub const DEFAULT_VERSION_LABEL: &str = "version";
-
-/// What is released: a Deployment, beside which Stepgate makes a canary, or two or more Deployments of yours, of which one is live.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(
-    validation = Rule::new("has(self.deployment) != has(self.versions)")
-        .message("workload: set exactly one of deployment (Stepgate makes the canary) and versions (all versions are Deployments of yours)"),
-    validation = Rule::new("has(self.versions) == has(self.live)")
-        .message("workload: versions and live belong together: live is the one of versions whose pods are to have the clients"),
-    validation = Rule::new("!has(self.versions) || !has(self.live) || self.live in self.versions")
-        .message("workload.live: name one of workload.versions"),
-    validation = Rule::new("has(self.versions) || !has(self.versionLabel)")
-        .message("workload.versionLabel is for workload.versions only: the versions of one Deployment are told apart by pod-template-hash"),
-    validation = Rule::new("has(self.deployment) == has(oldSelf.deployment)")
-        .message("workload: deployment cannot be changed into versions, nor versions into deployment: make another Rollout"),
-    validation = Rule::new("!has(self.versions) || !has(oldSelf.versions) || self.versions == oldSelf.versions")
-        .message("workload.versions cannot be changed, only live can: make another Rollout for other Deployments"),
-    validation = Rule::new("(has(self.versionLabel) ? self.versionLabel : 'version') == (has(oldSelf.versionLabel) ? oldSelf.versionLabel : 'version')")
-        .message("workload.versionLabel cannot be changed: make another Rollout"),
-)]
-pub struct Workload {
-    /// Name of the Deployment to release. It is yours, and stays yours: Stepgate adds a canary Deployment beside it for as long as a
-    /// release lasts. Cannot be changed later. Exactly one of `deployment` and `versions`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("workload.deployment cannot be changed: make another Rollout for another Deployment"))]
-    pub deployment: Option<String>,
-
-    /// Names of two or more Deployments of yours, told apart by `versionLabel`: one is live, the others wait. Stepgate moves clients
-    /// between them, scales one up where it has too few pods to take over, and changes nothing else of them. Cannot be changed later.
-    /// Exactly one of `deployment` and `versions`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 2, max = 8), inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("workload.versions: every Deployment may stand once"))]
-    pub versions: Vec<String>,
-
-    /// The one of `versions` whose pods are to have the clients. To change it is to start a release to that version; to change it back is
-    /// to go back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
-    pub live: Option<String>,
-
-    /// The pod label that tells the versions apart: every one of them has it in its template, each with another value. Stepgate keeps
-    /// this key in the selectors of the Services, at rest too. Default: `version`. Cannot be changed later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 317),
-        regex(pattern = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
-    #[x_kube(validation = Rule::new("self != 'pod-template-hash' && !self.startsWith('stepgate.dev/')")
-        .message("workload.versionLabel: a label of your own, such as version or track"))]
-    pub version_label: Option<String>,
-
-    /// Set to true where two versions running at once are a decision: strategy Recreate, a ReadWriteOnce claim, a hostPort.
-    #[serde(default)]
-    pub allow_overlap: bool,
-}
-
-impl Workload {
-    /// All Deployments that it names.
-    pub fn deployments(&self) -> impl Iterator<Item = &str> {
-        self.deployment.iter().chain(&self.versions).map(String::as_str)
-    }
-
-    /// The Deployment that is, or is to be, live.
-    pub fn name(&self) -> &str {
-        self.deployment.as_deref().or(self.live.as_deref()).unwrap_or_default()
-    }
-}
-
 /// Name of a policy.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -210,65 +143,4 @@ impl PolicyKind {
             Self::ClusterRolloutPolicy => "ClusterRolloutPolicy",
         }
     }
-}
-
-/// A command to the release under way.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(
-    validation = Rule::new("self.id != oldSelf.id || (self.action == oldSelf.action && self.revision == oldSelf.revision && \
-        (has(self.to) ? self.to : '') == (has(oldSelf.to) ? oldSelf.to : ''))")
-        .message("request: another command needs another id, because each id is carried out once"),
-    validation = Rule::new("self.action != 'Undo' || (has(self.to) && self.to != self.revision)")
-        .message("request: Undo goes from one revision back to another one: revision is the one to abandon, to the other one"),
-)]
-pub struct Request {
-    /// Any unique text. The last 20 are remembered, each is carried out once.
-    #[schemars(length(min = 1, max = 128))]
-    pub id: String,
-
-    /// What to do. None of these passes a failing gate.
-    pub action: RequestAction,
-
-    /// The revision it is meant for (`status.canary.revision`; of an `Undo` with no release under way `status.stable.revision`): a request
-    /// for another revision is refused.
-    #[schemars(length(max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{10}$')")
-        .message("revision: the 10 hex digits of status.canary.revision, such as 3f9c1ab27d"))]
-    pub revision: String,
-
-    /// The revision to go back to, of an `Undo`; other actions take no notice of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{10}$')")
-        .message("to: the 10 hex digits of a revision, such as 3f9c1ab27d"))]
-    pub to: Option<String>,
-
-    /// Why, for the record.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 1024))]
-    pub reason: String,
-
-    /// Who asked. Stamped by an admission policy, never trusted from the client.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 256))]
-    pub by: String,
-}
-
-/// What a request asks for.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestAction {
-    /// End this hold.
-    Promote,
-    /// Skip the remaining steps.
-    PromoteFull,
-    /// Take the release back.
-    Abort,
-    /// Release a rejected revision again, from the first step.
-    Retry,
-    /// Answer the approval gate that the release waits for.
-    Approve,
-    /// Abandon a revision for the one that `to` names. A release under way is taken back; with none, the live revision is held from then
-    /// on, and whoever asks writes the template of the other one (of a declared pair `workload.live`), as `stepgate undo` does.
-    Undo,
 }

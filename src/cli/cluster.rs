@@ -24,10 +24,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{
-    api::Rollout,
-    controller::{act, clock::Clock, run::WatchBackoff},
-};
+use crate::{act, api::Rollout, clock::Clock, observe::watch::WatchBackoff};
 
 use super::caller::{Caller, Program};
 

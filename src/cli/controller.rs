@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    controller::{
-        clock::Clock,
+    clock::Clock,
+    controller::run::{self, Options},
+    lease::{
         election::{self, Election},
-        run::{self, Leadership, Options},
+        leadership::Leadership,
     },
-    serve::{Vitals, health::Health},
+    serve::health::Health,
+    vitals::Vitals,
 };
 
 use super::cluster::{self, ClusterArgs};

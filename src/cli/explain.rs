@@ -12,12 +12,12 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
+    act,
     api::{
         ClusterRolloutPolicy, PolicySpec, Rollout, RolloutPolicy, RolloutStatus,
         rollout::PolicyKind,
         status::{GateState, GateStatus, Phase},
     },
-    controller::{act, observe},
     core::{
         conditions,
         pair::Pair,
@@ -29,6 +29,7 @@ use crate::{
         view::{Side, View},
         worker,
     },
+    observe,
 };
 
 use super::{

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Rollout, RolloutStatus},
-    controller::observe::{self, RolloutSeen},
     core::{
         pair::Pair,
         snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, RolloutFacts, Snapshot},
     },
+    observe::{self, RolloutSeen},
 };
 
 use super::{

@@ -8,12 +8,10 @@ use tokio::sync::watch;
 
 use crate::{
     api::{PolicySpec, RolloutStatus},
-    controller::{
-        clock::Clock,
-        run::{self, Leadership, Options},
-    },
-    gate::http::Asker,
-    serve::Vitals,
+    clock::Clock,
+    controller::run::{self, Options},
+    lease::leadership::Leadership,
+    probe::http::Asker,
     sim::{
         Sim,
         cluster::Id,
@@ -21,6 +19,7 @@ use crate::{
         server::{Reply, admission::STEPGATE, request::Request},
         timeline::Timeline,
     },
+    vitals::Vitals,
 };
 
 /// Namespace of everything.

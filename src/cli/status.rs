@@ -14,7 +14,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{api::Rollout, controller::run::WatchBackoff};
+use crate::{api::Rollout, observe::watch::WatchBackoff};
 
 use super::{
     cluster::{Cluster, ClusterArgs, Scope, answered, lasting},

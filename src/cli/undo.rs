@@ -12,11 +12,12 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    act,
     api::{
         POD_TEMPLATE_HASH, Rollout,
         rollout::{Request, RequestAction},
     },
-    controller::{act, observe},
+    observe,
 };
 
 use super::{

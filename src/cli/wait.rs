@@ -12,7 +12,7 @@ use crate::{
         rollout::RequestAction,
         status::{HistoryEntry, Outcome, Phase},
     },
-    controller::observe,
+    observe,
 };
 
 use super::{

@@ -6,18 +6,15 @@ use jiff::Timestamp;
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
+    act::{CallError, Calls, Target, Written},
     api::{RolloutStatus, status::Outcome},
     core::{
         action::{Action, Notice, Object, Reason},
         decide::{Decision, Difference, difference, is_recorded},
     },
-    gate::probes::Probes,
-};
-
-use super::{
-    act::{CallError, Calls, Target, Written},
+    events::Recorder,
     observe::RolloutSeen,
-    recorder::Recorder,
+    probe::Probes,
 };
 
 /// How long counts and sentences may trail before they are written on their own.

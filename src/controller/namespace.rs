@@ -19,32 +19,30 @@ use tokio::{
 };
 
 use crate::{
+    act::{self, Calls, Written},
     api::{Rollout, RolloutPolicy, rollout::PolicyKind, status::Phase},
+    clock::{Clock, sleep_until},
     core::{
         canary,
         decide::decide,
         snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts, Snapshot},
     },
-    gate::{
-        http::Asker,
-        probes::{Prober, Seen},
+    events::Recorder,
+    lease::leadership::Leadership,
+    observe::{
+        self, Policies, PolicySeen, RolloutSeen, SliceSeen,
+        readable::{Unreadable, readable},
+        store::{Fact, Store},
+        watch::WatchBackoff,
     },
-    serve::{
+    probe::{Prober, Seen, http::Asker},
+    vitals::{
         Vitals,
         pulse::{Report, State},
     },
 };
 
-use super::{
-    act::{self, Calls, Written},
-    actor::{Actor, Actors, Done},
-    clock::Clock,
-    observe::{self, PolicySeen, RolloutSeen, SliceSeen},
-    readable::{Unreadable, readable},
-    recorder::Recorder,
-    run::{Leadership, Policies, WatchBackoff},
-    store::{Fact, Store},
-};
+use super::actor::{Actor, Actors, Done};
 
 /// How many messages may wait; more make their senders wait.
 const QUEUE: usize = 1024;
@@ -60,7 +58,7 @@ pub struct Context {
     pub policies: watch::Receiver<Arc<Policies>>,
     pub leadership: watch::Receiver<Leadership>,
     pub asker: Asker,
-    /// Of [`super::act::guard_turns`].
+    /// Of [`crate::act::guard_turns`].
     pub turns: Arc<Semaphore>,
     pub vitals: Vitals,
 }
@@ -458,14 +456,6 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         guarded: actor.guarded(),
         stamped: actor.stamped(seen),
         pods_read_at: actor.pods_read_at(),
-    }
-}
-
-/// Sleeps until then; for ever, where no time is given.
-pub async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::StreamExt;
@@ -12,56 +11,29 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
-        utils::Backoff,
         watcher::{self, watcher},
     },
 };
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::Instant,
 };
 
 use crate::{
-    api::{ClusterRolloutPolicy, PolicySpec, Rollout},
-    gate::http::{self, Asker},
-    serve::{
+    act,
+    api::{ClusterRolloutPolicy, Rollout},
+    clock::Clock,
+    lease::leadership::Leadership,
+    observe::readable::readable,
+    observe::{Policies, watch::WatchBackoff},
+    probe::http::{self, Asker},
+    vitals::{
         Vitals,
         pulse::{Report, State},
     },
 };
 
-use super::{
-    act,
-    clock::Clock,
-    namespace::{self, Context},
-    readable::readable,
-};
-
-/// The policies of the cluster, by name.
-pub type Policies = BTreeMap<String, Arc<PolicySpec>>;
-
-/// Until when this controller may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leadership {
-    /// Another one leads, or nobody does yet.
-    Standby,
-    /// This one leads until then, unless the lease is renewed.
-    Until(Instant),
-    /// There is only this one.
-    Alone,
-}
-
-impl Leadership {
-    /// Whether a write may be made now.
-    pub fn may_write(self) -> bool {
-        match self {
-            Self::Standby => false,
-            Self::Until(end) => Instant::now() < end,
-            Self::Alone => true,
-        }
-    }
-}
+use super::namespace::{self, Context};
 
 /// What the controller works on, and how.
 #[derive(Clone, Debug)]
@@ -70,37 +42,6 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Name of this copy, in Events and in the lease.
     pub instance: String,
-}
-
-/// A watch that was interrupted begins again soon, at 0.1 s to 5 s: a controller without its watches is blind.
-#[derive(Clone, Debug)]
-pub struct WatchBackoff(Duration);
-
-impl WatchBackoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(5);
-}
-
-impl Default for WatchBackoff {
-    fn default() -> Self {
-        Self(Self::FIRST)
-    }
-}
-
-impl Iterator for WatchBackoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = self.0;
-        self.0 = (wait * 2).min(Self::LONGEST);
-        Some(wait)
-    }
-}
-
-impl Backoff for WatchBackoff {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
 }
 
 /// Runs until it is aborted. Without leadership it watches all the same, so that it can act at once when it leads.

@@ -12,11 +12,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::controller::run::Leadership;
-
-use super::{
-    Vitals,
-    pulse::{Answers, State},
+use crate::{
+    lease::leadership::Leadership,
+    vitals::{
+        Vitals,
+        pulse::{Answers, State},
+    },
 };
 
 /// How long one connection may last, which is one request.
@@ -115,8 +116,8 @@ fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Resp
 
 #[cfg(test)]
 mod tests {
-    use super::super::pulse::Report;
     use super::*;
+    use crate::vitals::pulse::Report;
 
     /// What is answered, while one loop is in that state.
     async fn asked(state: State, method: Method, path: &str) -> (u16, String) {
@@ -131,7 +132,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (_leads, leadership) = watch::channel(Leadership::Standby);
         let serving = tokio::spawn(Health { vitals, leadership }.serve(listener));
-        let response = crate::gate::http::client().unwrap().request(method, format!("http://{address}{path}")).send().await.unwrap();
+        let response = crate::probe::http::client().unwrap().request(method, format!("http://{address}{path}")).send().await.unwrap();
         let answer = (response.status().as_u16(), response.text().await.unwrap());
         serving.abort();
         turning.abort();

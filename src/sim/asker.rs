@@ -2,12 +2,13 @@
 
 use futures::future::BoxFuture;
 
-use super::{Sim, Visit, cluster::proxy::Endpoint};
 use crate::{
     api::policy::HttpGate,
     core::gate::Target,
-    gate::http::{Answer, Ask},
+    probe::http::{Answer, Ask},
 };
+
+use super::{Sim, Visit, cluster::proxy::Endpoint};
 
 impl Ask for Sim {
     fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {

@@ -20,12 +20,11 @@ use stepgate::{
         exit::Exit,
         output::{Colours, Output, Reader},
     },
-    controller::{
-        clock::Clock,
-        run::{Leadership, Options, run_asking},
-    },
-    serve::Vitals,
+    clock::Clock,
+    controller::run::{Options, run_asking},
+    lease::leadership::Leadership,
     sim::{Line, Setup, Sim, fault::Fault, sample, server::admission::STEPGATE},
+    vitals::Vitals,
 };
 use tokio::{sync::watch, time::sleep};
 

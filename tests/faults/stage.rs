@@ -13,11 +13,9 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use stepgate::{
-    controller::{
-        clock::Clock,
-        run::{Leadership, Options, run_asking},
-    },
-    serve::Vitals,
+    clock::Clock,
+    controller::run::{Options, run_asking},
+    lease::leadership::Leadership,
     sim::{
         Line, Setup, Sim, Visit,
         cluster::Id,
@@ -25,6 +23,7 @@ use stepgate::{
         json as at, sample,
         server::admission::{Admission, STEPGATE},
     },
+    vitals::Vitals,
 };
 
 use self::mishap::Later;

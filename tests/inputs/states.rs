@@ -9,11 +9,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use stepgate::{
     api::{PolicySpec, Rollout, RolloutPolicy},
-    controller::observe::{self, RolloutSeen},
     core::{
         canary,
         snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot},
     },
+    observe::{self, RolloutSeen},
 };
 
 use crate::manifests::read;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use stepgate::{
-    controller::{clock::Clock, election::Election, run::Leadership},
-    serve::Vitals,
+    clock::Clock,
+    lease::{election::Election, leadership::Leadership},
     sim::{
         Line, Setup, Sim,
         fault::{Fault, Rates},
     },
+    vitals::Vitals,
 };
 use tokio::{
     sync::{oneshot, watch},

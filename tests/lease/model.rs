@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use stepgate::{
-    controller::lease::{CALL_TIMEOUT, Holder, LEASE_DURATION, LeaseFacts, Me, Seen, Step, decide},
+    lease::rules::{CALL_TIMEOUT, Holder, LEASE_DURATION, LeaseFacts, Me, Seen, Step, decide},
     sim::seed::Seed,
 };
 use tokio::time::Instant;

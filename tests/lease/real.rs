@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 use stepgate::{
-    controller::{
-        clock::Clock,
+    clock::Clock,
+    lease::{
         election::{self, Election},
-        run::Leadership,
+        leadership::Leadership,
     },
-    serve::Vitals,
+    vitals::Vitals,
 };
 use tokio::{
     sync::{oneshot, watch},

@@ -9,12 +9,11 @@ use kube::{
 use serde_json::json;
 use stepgate::{
     api::{Rollout, status::Phase},
-    controller::{
-        clock::Clock,
-        run::{self, Leadership, Options},
-    },
-    serve::{Vitals, metrics::Metrics},
+    clock::Clock,
+    controller::run::{self, Options},
+    lease::leadership::Leadership,
     sim::{Line, Setup, Sim, sample, server::admission::STEPGATE},
+    vitals::{Vitals, metrics::Metrics},
 };
 use tokio::{
     sync::watch,

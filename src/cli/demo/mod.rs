@@ -21,29 +21,31 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use self::{
-    report::{Entry, Facts, Identity, Report, Tally},
-    scenario::{Release, Scenario},
-    scene::{Act, Event, PodState, Scene},
-    screen::Screen,
-    serve::Kubeconfig,
-};
-use super::{
-    output::Output,
-    stage::{FIRST, Manifests, Stage},
-};
 use crate::{
     api::{
         PolicySpec, RolloutStatus, Span,
         status::{HistoryEntry, Phase},
     },
-    gate::http,
+    probe::http,
     sim::{
         Http, Loopback, Setup, Sim, Sockets,
         cluster::Timing,
         load::{self, Load, Plan},
         timeline::{self, Moment},
     },
+};
+
+use super::{
+    output::Output,
+    stage::{FIRST, Manifests, Stage},
+};
+
+use self::{
+    report::{Entry, Facts, Identity, Report, Tally},
+    scenario::{Release, Scenario},
+    scene::{Act, Event, PodState, Scene},
+    screen::Screen,
+    serve::Kubeconfig,
 };
 
 /// From one look at the cluster to the next.

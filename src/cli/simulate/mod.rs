@@ -14,12 +14,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use self::{
-    app::{App, From},
-    ledger::{Ledger, Stretch},
-    story::Story,
-};
-use super::stage::{self, Manifests, Stage};
 use crate::{
     api::{
         PolicySpec, RolloutStatus,
@@ -27,11 +21,19 @@ use crate::{
         status::Phase,
     },
     core::gate::Target,
-    gate::http::{Answer, Ask},
+    probe::http::{Answer, Ask},
     sim::{
         Setup, Sim,
         timeline::{Timeline, weight_in_effect},
     },
+};
+
+use super::stage::{self, Manifests, Stage};
+
+use self::{
+    app::{App, From},
+    ledger::{Ledger, Stretch},
+    story::Story,
 };
 
 /// The version that is released.

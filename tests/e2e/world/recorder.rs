@@ -11,7 +11,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use stepgate::controller::run::WatchBackoff;
+use stepgate::observe::watch::WatchBackoff;
 use tokio::sync::watch;
 
 use super::{Change, Kind, Timeline};

@@ -28,3 +28,11 @@ impl Clock {
         Instant::now() + std::time::Duration::try_from(ahead).unwrap_or_default()
     }
 }
+
+/// Sleeps until then; for ever, where no time is given.
+pub async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

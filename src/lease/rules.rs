@@ -21,7 +21,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
-use super::store::order;
+use crate::observe::store::order;
 
 /// How long others wait after the last change of the Lease before they take it: the standby has acted within 4 s (design §11).
 pub const LEASE_DURATION: Duration = Duration::from_secs(3);

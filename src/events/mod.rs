@@ -17,7 +17,7 @@ use crate::{
         action::{Notice, Reason},
         snapshot::RolloutFacts,
     },
-    serve::metrics::{Metrics, Write, WriteOutcome},
+    vitals::metrics::{Metrics, Write, WriteOutcome},
 };
 
 /// How long the API server may take for an Event; one that is lost is lost.

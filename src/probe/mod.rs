@@ -1,5 +1,7 @@
 //! The probes of one Rollout: a task each, with a clock of its own; they only wake the decision.
 
+pub mod http;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -11,13 +13,14 @@ use tokio::{
 
 use crate::{
     api::policy::HttpGate,
+    clock::Clock,
     core::{
         gate::{Probe, Target},
         snapshot::ProbeFacts,
     },
 };
 
-use super::http::{Answer, Ask, Asker, is_expected, probe};
+use self::http::{Answer, Ask, Asker, is_expected, probe};
 
 /// A gate on a pod.
 pub type Key = (String, String);
@@ -64,7 +67,7 @@ impl Drop for Running {
 #[derive(Clone)]
 pub struct Prober {
     pub asker: Asker,
-    pub clock: super::super::controller::clock::Clock,
+    pub clock: Clock,
     pub sender: mpsc::Sender<(Arc<str>, Seen)>,
     /// Name of the Rollout, sent back with what was seen.
     pub rollout: Arc<str>,

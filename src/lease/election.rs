@@ -23,16 +23,18 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::serve::{
-    metrics::{Metrics, Write, WriteOutcome},
-    pulse::{Listener, Report, State},
+use crate::{
+    clock::{Clock, sleep_until},
+    observe::watch::WatchBackoff,
+    vitals::{
+        metrics::{Metrics, Write, WriteOutcome},
+        pulse::{Listener, Report, State},
+    },
 };
 
 use super::{
-    clock::Clock,
-    lease::{CALL_TIMEOUT, LEASE_DURATION, LeaseFacts, Me, Seen, Step, decide},
-    namespace::sleep_until,
-    run::{Leadership, WatchBackoff},
+    leadership::Leadership,
+    rules::{CALL_TIMEOUT, LEASE_DURATION, LeaseFacts, Me, Seen, Step, decide},
 };
 
 /// Name of the Lease.

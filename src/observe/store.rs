@@ -12,7 +12,7 @@ pub trait Fact {
 }
 
 /// The order of resource versions, as far as they have one. Kubernetes' own are numbers that rise.
-pub(super) fn order(resource_version: &str) -> u64 {
+pub fn order(resource_version: &str) -> u64 {
     resource_version.parse().unwrap_or(0)
 }
 
@@ -100,7 +100,7 @@ impl<T: Fact> Store<T> {
 
 macro_rules! fact {
     ($($kind:ty),*) => {$(
-        impl $crate::controller::store::Fact for $kind {
+        impl $crate::observe::store::Fact for $kind {
             fn name(&self) -> &str {
                 &self.name
             }

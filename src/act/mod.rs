@@ -18,10 +18,9 @@ use crate::{
         service_split::{Keys, Pin},
         snapshot::{DeploymentFacts, ReplicaSetFacts, ServiceFacts, SessionAffinity},
     },
-    serve::metrics::{Metrics, Write, WriteOutcome},
+    observe::{self, RolloutSeen},
+    vitals::metrics::{Metrics, Write, WriteOutcome},
 };
-
-use super::observe::{self, RolloutSeen};
 
 /// How long one call may take. Later its answer does not matter: the next decision finds what became of it.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
