@@ -14,9 +14,13 @@ use tokio::sync::Semaphore;
 use crate::{
     api::{FINALIZER, HANDOVER, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
     core::{
-        action::{Action, Object, Rotation},
-        service_split::{Keys, Pin},
-        snapshot::{DeploymentFacts, ReplicaSetFacts, ServiceFacts, SessionAffinity},
+        decision::action::{Action, Rotation},
+        facts::{
+            deployment::{DeploymentFacts, ReplicaSetFacts},
+            object::Object,
+            pin::{Keys, Pin},
+            service::{ServiceFacts, SessionAffinity},
+        },
     },
     observe::{self, RolloutSeen},
     vitals::metrics::{Metrics, Write, WriteOutcome},
@@ -457,7 +461,7 @@ fn rollout_written(object: &Rollout) -> Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::service_split::MANAGED;
+    use crate::core::facts::pin::MANAGED;
 
     #[test]
     fn a_pin_names_all_keys_of_ours_so_that_none_is_left_over() {

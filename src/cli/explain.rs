@@ -19,15 +19,14 @@ use crate::{
         status::{GateState, GateStatus, Phase},
     },
     core::{
-        conditions,
-        pair::Pair,
+        accept,
+        facts::{Snapshot, labels::Labels, pin::Pin, service::ServiceFacts},
         preview,
-        request::who,
-        service_split::{Pin, percent},
-        snapshot::{Labels, ServiceFacts, Snapshot},
-        validate,
-        view::{Side, View},
-        worker,
+        report::conditions,
+        share::percent,
+        traffic::pods,
+        view::{View, declared::Pair, side::Side},
+        why::words::who,
     },
     observe,
 };
@@ -207,7 +206,7 @@ pub fn facts(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Vec<Fact
 }
 
 fn accepted(view: &View<'_>) -> Fact {
-    match validate::refusal(view, view.snapshot.policy.as_deref()) {
+    match accept::refusal(view, view.snapshot.policy.as_deref()) {
         Some(refusal) => fact("accepted", Sign::Bad, refusal.to_string()),
         None => fact("accepted", Sign::Good, conditions::accepted(view.snapshot)),
     }
@@ -293,7 +292,7 @@ fn side(about: &'static str, side: &Side<'_>) -> Fact {
 
 /// Without Services: how many pods of each side work.
 fn at_work(view: &View<'_>) -> Fact {
-    let (stable, canary) = worker::at_work(view);
+    let (stable, canary) = pods::at_work(view);
     let all = stable + canary;
     let text = format!("no Services; of {} at work {canary} are the canary's ({} %)", pods(all), percent(canary, all));
     fact("work", Sign::of(all >= view.hello.replicas), text)

@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{Rollout, RolloutStatus},
     core::{
-        pair::Pair,
-        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, RolloutFacts, Snapshot},
+        facts::{
+            RolloutFacts, Snapshot,
+            deployment::{DeploymentFacts, ReplicaSetFacts},
+            pod::PodFacts,
+        },
+        view::declared::Pair,
     },
     observe::{self, RolloutSeen},
 };

@@ -8,7 +8,7 @@ use crate::{
         RolloutStatus,
         status::{Asked, HistoryEntry, Outcome},
     },
-    core::request::who,
+    core::why::words::who,
 };
 
 use super::{

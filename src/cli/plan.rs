@@ -16,8 +16,11 @@ use crate::{
         policy::{ClientIpAffinity, Gate, Idle, Promotion, Step, When},
     },
     core::{
-        approval, canary,
-        service_split::{Pin, Split, percent},
+        facts::pin::Pin,
+        gate::approval,
+        share::percent,
+        traffic::selectors::split::{self, Split},
+        view::names,
     },
 };
 
@@ -137,7 +140,7 @@ fn running(stages: &[Stage]) -> i32 {
 fn prepare(subject: &Subject) -> Stage {
     let (policy, size, running) = (&subject.policy, subject.replicas, subject.running());
     let weight = policy.steps.first().map_or(100, |step| step.weight);
-    let dark = if subject.is_worker() { 0 } else { canary::size(policy, weight, subject.split(weight, running), size) };
+    let dark = if subject.is_worker() { 0 } else { split::size(policy, weight, subject.split(weight, running), size) };
     let running = dark.max(running);
     let [stable, _] = subject.values();
     Stage {
@@ -158,7 +161,7 @@ fn steps(subject: &Subject, mut running: i32) -> Vec<Stage> {
     let stage = |(i, Step { weight, hold }): (usize, &Step)| {
         let split = subject.split(*weight, running);
         // The canary only ever grows.
-        running = canary::size(policy, *weight, split, size).max(running);
+        running = split::size(policy, *weight, split, size).max(running);
         let (canary, stable) = match split {
             Split::Counts { canary } => (canary, size),
             Split::Rotation { canary, stable } => (canary, stable),
@@ -208,7 +211,7 @@ fn touches(subject: &Subject, stages: &[Stage]) -> Vec<String> {
 
 fn touches_of_managed(subject: &Subject) -> Vec<String> {
     let Subject { policy_of: _, deployment, canary: _, services, preview: _, replicas, policy } = subject;
-    let stem = canary::stem(deployment);
+    let stem = names::stem(deployment);
     let mut touches = vec![
         format!("Deployment {deployment}: paused for as long as the release lasts"),
         format!("Deployment {stem}-<revision>: made for the release, up to {}, and removed", counted_pods(*replicas)),

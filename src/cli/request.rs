@@ -21,7 +21,7 @@ use crate::{
         rollout::{Request, RequestAction},
         status::RequestRecord,
     },
-    core::{request::what, undo::instead},
+    core::{request::undo::instead, why::words::what},
 };
 
 use super::{

@@ -9,7 +9,7 @@ use crate::{
         Rollout, RolloutStatus,
         status::{GateState, GateStatus, Phase, Preview, Traffic, Version},
     },
-    core::{request::who, why::Names},
+    core::why::words::{Names, who},
 };
 
 use super::{

@@ -9,7 +9,7 @@ use crate::{
         rollout::Request,
         status::{HistoryEntry, Outcome, Phase, Release},
     },
-    core::draft::after,
+    core::decision::time::after,
 };
 
 /// What a Rollout waits for, as far as time goes.

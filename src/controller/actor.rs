@@ -9,8 +9,13 @@ use crate::{
     act::{CallError, Calls, Target, Written},
     api::{RolloutStatus, status::Outcome},
     core::{
-        action::{Action, Notice, Object, Reason},
-        decide::{Decision, Difference, difference, is_recorded},
+        decision::Decision,
+        decision::{
+            action::Action,
+            notice::{Notice, Reason},
+            record::{Difference, difference, is_recorded},
+        },
+        facts::object::Object,
     },
     events::Recorder,
     observe::RolloutSeen,

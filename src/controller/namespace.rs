@@ -23,9 +23,14 @@ use crate::{
     api::{Rollout, RolloutPolicy, rollout::PolicyKind, status::Phase},
     clock::{Clock, sleep_until},
     core::{
-        canary,
         decide::decide,
-        snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts, Snapshot},
+        facts::{
+            Snapshot,
+            deployment::{DeploymentFacts, ReplicaSetFacts},
+            pod::PodFacts,
+            service::ServiceFacts,
+        },
+        view::names,
     },
     events::Recorder,
     lease::leadership::Leadership,
@@ -300,7 +305,7 @@ impl Namespace {
                     change.facts().iter().filter_map(|fact| fact.labels.get(crate::api::ROLLOUT_UID).cloned()).collect();
                 change.store(&mut self.facts.deployments);
                 // Also one that only has a name like a canary's: it may have stood in the way.
-                let concerns = |deployment: &str| names.iter().any(|name| name.starts_with(canary::stem(deployment)));
+                let concerns = |deployment: &str| names.iter().any(|name| name.starts_with(names::stem(deployment)));
                 self.mark(|rollout| rollout.facts.spec.workload.deployments().any(concerns) || owners.contains(&rollout.uid));
             }
             Message::ReplicaSet(change) => {

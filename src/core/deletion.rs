@@ -1,18 +1,75 @@
-//! The end of a Rollout: everything of ours is taken away, then the finalizer.
+//! The end of a Rollout: everything of ours is taken away, then the finalizer. And the end of its workload.
 
-use crate::api::status::Phase;
-
-use super::{
-    action::{Action, Reason},
-    declared,
-    draft::{Draft, Progress},
-    pair::Pair,
-    preview, release, rollback,
-    traffic::open_all,
-    validate,
-    view::View,
-    why::Why,
+use crate::{
+    api::status::Phase,
+    core::{
+        accept,
+        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        facts::{Snapshot, pin::Pin, service::ServiceFacts},
+        preview, release,
+        traffic::selectors::{
+            affinity,
+            write::{self, open_all},
+        },
+        view::{
+            self, View,
+            declared::{Declared, Pair},
+        },
+        why::{Why, refusal::Refusal},
+        workload::declared::take_labels_off,
+    },
 };
+
+/// The Deployment is going away, alone or with its namespace: nothing is made any more, and nothing of ours keeps it.
+pub fn workload_goes(snapshot: &Snapshot, draft: &mut Draft) {
+    if snapshot.rollout.has_finalizer {
+        draft.act(Action::RemoveFinalizer);
+    }
+    let deployment = Pair::of(&snapshot.rollout.spec.workload).live_name(snapshot).to_owned();
+    draft.why = Why::WorkloadGoing { deployment };
+}
+
+/// There is no Deployment of that name: a mistake, or it was deleted, and the canary with it.
+pub fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
+    let pair = Pair::of(&snapshot.rollout.spec.workload);
+    if snapshot.rollout.deleting {
+        return workload_goes(snapshot, draft);
+    }
+    draft.status.release = None;
+    draft.status.step = None;
+    draft.status.traffic = None;
+    draft.status.stable = None;
+    draft.status.canary = None;
+    draft.status.gates.clear();
+    preview::is_gone(draft);
+    draft.enter(Phase::Pending);
+    let refusal = pair.not_found(pair.live_name(snapshot));
+    draft.refusal = Some(refusal.clone());
+    draft.why = Why::Refused(refusal);
+}
+
+/// The Rollout is being deleted and no release is under way: the version key stays where it is in the selectors, because without it clients
+/// would meet both versions; the rotation label goes.
+pub fn let_go_of_versions(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+    // What another Rollout has is that one's to write.
+    if matches!(draft.refusal, Some(Refusal::RivalRollout { .. })) {
+        draft.act(Action::RemoveFinalizer);
+        return draft.wait(Why::Deleting);
+    }
+    let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
+    if !in_rotation.is_empty() {
+        // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.
+        let side = view.live().or_else(|| declared.side(view, view.hello));
+        write::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
+        return draft.wait(Why::Deleting);
+    }
+    if affinity::give_back(view, draft) == Progress::Waiting || preview::give_back(view, draft) == Progress::Waiting {
+        return draft.wait(Why::Deleting);
+    }
+    take_labels_off(view, draft);
+    draft.act(Action::RemoveFinalizer);
+    draft.wait(Why::Deleting)
+}
 
 /// Decides for a Rollout that is being deleted: a release under way is rolled back (from `Baking` on: adopted), then nothing of ours is
 /// left, then the finalizer goes. A managed Deployment is unpaused only if what it would run is what already serves.
@@ -23,9 +80,9 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if draft.status.release.is_some() {
         return release::decide(view, draft);
     }
-    draft.refusal = validate::refusal(view, view.snapshot.policy.as_deref());
+    draft.refusal = accept::refusal(view, view.snapshot.policy.as_deref());
     if let Pair::Declared(declared) = view.pair {
-        return declared::let_go(view, draft, declared);
+        return let_go_of_versions(view, draft, declared);
     }
     let mut removing = false;
     for deployment in view.ours() {
@@ -34,7 +91,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
             draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
         }
     }
-    if removing || rollback::lingering(view).is_some() {
+    if removing || view::lingering(view).is_some() {
         return draft.wait(Why::Deleting);
     }
     // Clients first.

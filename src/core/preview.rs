@@ -4,19 +4,18 @@
 //! decided. What is to be written follows from what is found; on record before is only which Service it is, so that it gets back what its
 //! owner wrote whatever becomes of `spec.preview`.
 
-use crate::api::status::{Preview, Release};
-
-use super::{
-    action::{Action, Reason},
-    adoption,
-    draft::{Draft, Progress},
-    pair::Pair,
-    refusal::{Named, Refusal},
-    service_split::Pin,
-    snapshot::ServiceFacts,
-    validate,
-    view::{Side, View},
-    why::Why,
+use crate::{
+    api::status::{Preview, Release},
+    core::{
+        accept::{rival, service},
+        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        facts::{pin::Pin, service::ServiceFacts},
+        view::{View, declared::Pair, handover, side::Side},
+        why::{
+            Why,
+            refusal::{Refusal, service::Named},
+        },
+    },
 };
 
 /// Where a Service is reached from within the cluster.
@@ -28,7 +27,7 @@ pub fn address(service: &str, namespace: &str, port: Option<i32>) -> String {
 
 /// The version that the preview is to reach: the canary, also once its pods are the user's Deployment's own. None while there is none.
 pub fn shown<'a>(view: &View<'a>) -> Option<Side<'a>> {
-    if adoption::is_past_return(view) {
+    if handover::is_past_return(view) {
         return view.successor();
     }
     let ends = view.canary_deployment().is_some_and(|deployment| deployment.deleting);
@@ -46,7 +45,7 @@ pub fn follow(view: &View<'_>, draft: &mut Draft) {
     let Some(name) = named else { return };
     if draft.status.preview.is_none() {
         // What a release would be refused for is told as that, and is not Stepgate's to write.
-        let is_refused = || draft.status.release.is_none() && validate::preview_problem(view).is_some();
+        let is_refused = || draft.status.release.is_none() && service::preview_problem(view).is_some();
         if draft.status.stable.is_none() || is_anothers(view, draft) || is_refused() {
             return;
         }
@@ -92,7 +91,7 @@ fn show(view: &View<'_>, draft: &mut Draft, name: &str) -> Result<String, String
     }
     // A key of ours is taken off whatever else is wrong. To put one on where the Service means other pods would be an outage of theirs.
     if target != Pin::Open
-        && let Some(problem) = validate::preview_problem(view)
+        && let Some(problem) = service::preview_problem(view)
     {
         return Err(problem.to_string());
     }
@@ -131,7 +130,7 @@ fn in_release(view: &View<'_>, draft: &Draft, release: &Release) -> Option<Pin> 
 
 /// Whether another Rollout has it, or it cannot be told which version is live: then it is not written.
 fn is_anothers(view: &View<'_>, draft: &Draft) -> bool {
-    draft.refusal.as_ref().is_some_and(Refusal::leaves_live_open) || validate::rival(view).is_some()
+    draft.refusal.as_ref().is_some_and(Refusal::leaves_live_open) || rival::rival(view).is_some()
 }
 
 fn write(view: &View<'_>, draft: &mut Draft, service: &ServiceFacts, to: Pin) {

@@ -14,8 +14,8 @@ use kube::{
 
 use crate::{
     core::{
-        action::{Notice, Reason},
-        snapshot::RolloutFacts,
+        decision::notice::{Notice, Reason},
+        facts::RolloutFacts,
     },
     vitals::metrics::{Metrics, Write, WriteOutcome},
 };

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::{
     api::POD_TEMPLATE_HASH,
-    core::{
+    core::facts::{
+        deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
+        labels::{Expression, Selector},
         revision::revision,
-        snapshot::{DeploymentFacts, DeploymentStatusFacts, Expression, ReplicaSetFacts, Selector},
     },
 };
 

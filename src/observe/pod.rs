@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::core::snapshot::PodFacts;
+use crate::core::facts::pod::PodFacts;
 
 use super::object::{controller, version};
 

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{FINALIZER, PolicySpec, Rollout, RolloutSpec, RolloutStatus},
-    core::snapshot::{Rival, RolloutFacts},
+    core::facts::{Rival, RolloutFacts},
 };
 
 use super::{

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
-use crate::core::snapshot::{ServiceFacts, SessionAffinity};
+use crate::core::facts::service::{ServiceFacts, SessionAffinity};
 
 use super::{object::version, store::fact};
 

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::core::snapshot::{DeploymentFacts, PodFacts, ReplicaSetFacts, ServiceFacts};
+use crate::core::facts::{
+    deployment::{DeploymentFacts, ReplicaSetFacts},
+    pod::PodFacts,
+    service::ServiceFacts,
+};
 
 /// Something that has a name and a version.
 pub trait Fact {

@@ -7,7 +7,7 @@ use reqwest::{Client, Url};
 
 use crate::{
     api::policy::{HttpGate, Method},
-    core::gate::Target,
+    core::decision::watch::Target,
 };
 
 /// Bodies are read up to this size and no further: they do not matter, but a server may wait for its answer to be taken.

@@ -15,8 +15,8 @@ use crate::{
     api::policy::HttpGate,
     clock::Clock,
     core::{
-        gate::{Probe, Target},
-        snapshot::ProbeFacts,
+        decision::watch::{Probe, Target},
+        facts::observed::ProbeFacts,
     },
 };
 

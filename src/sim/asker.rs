@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     api::policy::HttpGate,
-    core::gate::Target,
+    core::decision::watch::Target,
     probe::http::{Answer, Ask},
 };
 

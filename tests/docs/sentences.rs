@@ -7,11 +7,16 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use stepgate::{
     api::{Span, rollout::PolicyKind},
-    core::{
-        bad_pair::BadPair,
-        refusal::{Contested, Mismatch, Named, Refusal, Reserved, Unsuitable},
-        why::{AdoptionStage, AdoptionWait, RollStage, Why},
-        worker::NeedsService,
+    core::why::{
+        Why,
+        refusal::{
+            Contested, Refusal, Reserved,
+            pair::BadPair,
+            pods::NeedsService,
+            service::{Mismatch, Named, Unsuitable},
+        },
+        stage::{AdoptionStage, AdoptionWait, RollStage},
+        words::Load,
     },
 };
 
@@ -51,8 +56,8 @@ pub fn whys() -> Vec<Why> {
         RollStage::RemovingCanary,
     ];
     let mut all = vec![
-        Why::Serving { revision: revision() },
-        Why::Working { revision: revision() },
+        Why::Serving { load: Load::Clients, revision: revision() },
+        Why::Serving { load: Load::Work, revision: revision() },
         Why::NativeRollout { deployment: hello() },
         Why::NativeRolloutStuck { deployment: hello() },
         Why::LiveVersionGone { deployment: hello(), hash: "5d4f8c7b9d".into() },
@@ -74,14 +79,14 @@ pub fn whys() -> Vec<Why> {
         Why::ApprovalAwaited { gates: names(&["sign-off"]), revision: revision(), weight: 25 },
         Why::PausedBySpec { weight: 25 },
         Why::Sheltering { ready: 3, needed: 4 },
-        Why::Baking { until: time() },
-        Why::WorkingTogether { until: time() },
+        Why::Baking { load: Load::Clients, until: time() },
+        Why::Baking { load: Load::Work, until: time() },
         Why::Swapping { previous: "hello-blue".into() },
-        Why::TakingBack { reason: reason() },
-        Why::EndingWork { reason: reason() },
+        Why::TakingBack { load: Load::Clients, reason: reason() },
+        Why::TakingBack { load: Load::Work, reason: reason() },
         Why::BothSidesBad { reason: reason() },
-        Why::RemovingCanary { reason: reason() },
-        Why::WorkEnded { reason: reason() },
+        Why::RemovingCanary { load: Load::Clients, reason: reason() },
+        Why::RemovingCanary { load: Load::Work, reason: reason() },
         Why::KeptForDebugging { reason: reason() },
         Why::Held { revision: revision(), reason: reason() },
         Why::Deleting,
@@ -168,7 +173,7 @@ pub fn refusals() -> Vec<Refusal> {
 /// The place of each variant.
 fn place(why: &Why) -> usize {
     match why {
-        Why::Serving { .. } => 0,
+        Why::Serving { load: Load::Clients, .. } => 0,
         Why::NativeRollout { .. } => 1,
         Why::NativeRolloutStuck { .. } => 2,
         Why::LiveVersionGone { .. } => 3,
@@ -188,10 +193,10 @@ fn place(why: &Why) -> usize {
         Why::Holding { .. } => 17,
         Why::PausedBySpec { .. } => 18,
         Why::Sheltering { .. } => 19,
-        Why::Baking { .. } => 20,
-        Why::TakingBack { .. } => 21,
+        Why::Baking { load: Load::Clients, .. } => 20,
+        Why::TakingBack { load: Load::Clients, .. } => 21,
         Why::BothSidesBad { .. } => 22,
-        Why::RemovingCanary { .. } => 23,
+        Why::RemovingCanary { load: Load::Clients, .. } => 23,
         Why::KeptForDebugging { .. } => 24,
         Why::Held { .. } => 25,
         Why::Deleting => 26,
@@ -223,10 +228,10 @@ fn place(why: &Why) -> usize {
         Why::Swapping { .. } => 46,
         Why::KeepingClients { .. } => 47,
         Why::ApprovalAwaited { .. } => 48,
-        Why::Working { .. } => 49,
-        Why::WorkingTogether { .. } => 50,
-        Why::EndingWork { .. } => 51,
-        Why::WorkEnded { .. } => 52,
+        Why::Serving { load: Load::Work, .. } => 49,
+        Why::Baking { load: Load::Work, .. } => 50,
+        Why::TakingBack { load: Load::Work, .. } => 51,
+        Why::RemovingCanary { load: Load::Work, .. } => 52,
         Why::Refused(refusal) => 53 + place_of_refusal(refusal),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use stepgate::{
     api::{HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, policy::When, status::Release},
-    core::{approval::missing, service_split::by_counts},
+    core::{gate::approval::missing, share::by_counts},
     sim::{
         json,
         server::{

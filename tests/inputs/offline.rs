@@ -11,7 +11,7 @@ use stepgate::{
         lint::{self, Schemas},
         manifest::{self, Manifest},
     },
-    core::{action::Action, decide::decide, worker::needs_service},
+    core::{decide::decide, decision::action::Action, traffic::pods::needs_service},
 };
 
 use crate::{

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use stepgate::{
     api::{PolicySpec, Rollout, RolloutPolicy},
     core::{
-        canary,
-        snapshot::{DeploymentFacts, PodFacts, ServiceFacts, Snapshot},
+        facts::{Snapshot, deployment::DeploymentFacts, pod::PodFacts, service::ServiceFacts},
+        view::names,
     },
     observe::{self, RolloutSeen},
 };
@@ -121,7 +121,7 @@ fn name(object: &Value) -> &str {
 /// The name of the canary of a Deployment's template.
 pub fn canary_name(deployment: Option<&Value>) -> String {
     let facts = deployment.map(|deployment| observe::deployment(&parse::<DynamicObject>(deployment)));
-    facts.map(|facts| canary::name(&facts.name, &facts.revision)).unwrap_or_default()
+    facts.map(|facts| names::canary(&facts.name, &facts.revision)).unwrap_or_default()
 }
 
 fn parse<T: DeserializeOwned>(object: &Value) -> T {

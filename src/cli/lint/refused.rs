@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use crate::{
     api::{RolloutSpec, rollout::PolicyKind},
     cli::{from_manifests, governing, manifest::Manifest},
-    core::{bad_pair::BadPair, refusal::Refusal, validate, view::View, worker::NeedsService},
+    core::{
+        accept,
+        view::View,
+        why::refusal::{Refusal, pair::BadPair, pods::NeedsService},
+    },
 };
 
 use super::Problem;
@@ -33,7 +37,7 @@ pub fn told(rollout: &Manifest, manifests: &[Manifest]) -> Told {
     // No rule asks for the time.
     let Some(view) = View::of(&snapshot, Timestamp::UNIX_EPOCH) else { return Told { problems: Vec::new(), without } };
     let spec = &snapshot.rollout.spec;
-    let refusals = validate::refusals(&view, snapshot.policy.as_deref()).filter(|refusal| files.tell(refusal, spec));
+    let refusals = accept::refusals(&view, snapshot.policy.as_deref()).filter(|refusal| files.tell(refusal, spec));
     let problems = refusals.map(|refusal| Problem { path: refusal.field(spec), message: refusal.to_string() }).collect();
     Told { problems, without }
 }

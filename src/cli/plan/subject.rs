@@ -11,12 +11,17 @@ use crate::{
         manifest::Manifest,
     },
     core::{
-        canary,
-        pair::{self, Declared, Pair, Sizes},
+        facts::{
+            Snapshot,
+            deployment::DeploymentFacts,
+            pin::{Keys, MANAGED, Pin},
+        },
         preview,
-        service_split::{Keys, MANAGED, Pin, Split},
-        snapshot::{DeploymentFacts, Snapshot},
-        traffic::HEADLESS_SETTLE,
+        traffic::{
+            establish::HEADLESS_SETTLE,
+            selectors::split::{self, Sizes, Split},
+        },
+        view::declared::{Declared, Pair},
     },
 };
 
@@ -68,9 +73,9 @@ impl Subject {
     pub fn split(&self, weight: u8, running: i32) -> Split {
         let full = self.replicas;
         match &self.canary {
-            Canary::Made => canary::split(&self.policy, weight, full),
+            Canary::Made => split::managed(&self.policy, weight, full),
             Canary::Version(version) => {
-                pair::split(&self.policy, weight, Sizes { full, live: full, canary: running }, || version.shared.clone())
+                split::declared(&self.policy, weight, Sizes { full, live: full, canary: running }, || version.shared.clone())
             }
         }
     }

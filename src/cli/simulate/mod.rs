@@ -20,7 +20,7 @@ use crate::{
         policy::{HttpGate, Port},
         status::Phase,
     },
-    core::gate::Target,
+    core::decision::watch::Target,
     probe::http::{Answer, Ask},
     sim::{
         Setup, Sim,

@@ -10,7 +10,7 @@ use crate::{
         status::{Outcome, Phase, Rejected, Release},
     },
     cli::request::Refusal as RequestRefusal,
-    core::undo::was_abandoned,
+    core::history::was_abandoned,
 };
 
 /// A version that there is.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use stepgate::{
     api::POD_TEMPLATE_HASH,
-    core::revision::revision,
+    core::facts::revision::revision,
     sim::{
         World,
         cluster::Id,

@@ -1,0 +1,22 @@
+//! What is to be observed for the gates from now on.
+
+use crate::api::policy::HttpGate;
+
+/// A probe to be run for as long as decisions ask for it: a gate on a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub gate: String,
+    pub http: HttpGate,
+    pub pod: Target,
+    /// A pod of the live side, asked the same where `pod` does not answer at all.
+    pub control: Option<Target>,
+}
+
+/// An address of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    pub uid: String,
+    pub name: String,
+    pub ip: String,
+    pub port: u16,
+}

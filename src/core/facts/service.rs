@@ -1,0 +1,33 @@
+//! Services and their endpoints, as far as decisions look at them.
+
+use crate::core::facts::labels::Labels;
+
+/// A Service's session affinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionAffinity {
+    /// Every connection goes to any pod.
+    #[default]
+    Off,
+    /// Those of one address go to the pod that the one before them went to, for so many seconds after it.
+    ClientIp(i32),
+}
+
+/// A Service, with the endpoints that the data plane has for it.
+#[derive(Clone, Debug)]
+pub struct ServiceFacts {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub deleting: bool,
+    pub selector: Labels,
+    pub affinity: SessionAffinity,
+    pub external_name: bool,
+    pub headless: bool,
+    pub publish_not_ready: bool,
+    /// The one of `internalTrafficPolicy` and `externalTrafficPolicy` that is Local, if any is.
+    pub local_traffic: Option<&'static str>,
+    /// The first of its ports.
+    pub port: Option<i32>,
+    /// uids of the pods behind ready endpoints, from the EndpointSlices.
+    pub endpoints: Vec<String>,
+}

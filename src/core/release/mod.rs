@@ -1,0 +1,124 @@
+//! A release under way: what takes it back comes first, then what moves it on.
+
+pub mod baking;
+pub mod begin;
+pub mod close;
+pub mod going_back;
+pub mod hold;
+pub mod preparing;
+pub mod progressing;
+pub mod trigger;
+
+use crate::{
+    api::status::{Phase, Release},
+    core::{
+        decision::{draft::Draft, wait::Progress},
+        gate::{self, http},
+        release::{close::scale_to_zero, trigger::trigger},
+        request::{self, command::Command, undo},
+        view::{View, declared::Pair, handover, side::Sides},
+        why::Why,
+        workload::{
+            End, declared,
+            managed::{adoption, native},
+        },
+    },
+};
+
+/// Decides for a release that is on record.
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let command = request::take(view, draft);
+    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    let managed = matches!(view.pair, Pair::Managed { .. });
+    if managed && view.hello.replicas == 0 && !handover::is_past_return(view) {
+        return scale_to_zero(view, draft, &release);
+    }
+    if view.live_is_gone() {
+        return close::without_live(view, draft, &release);
+    }
+    if handover::is_past_return(view) && release.rollback.is_none() {
+        let end = adoption::settle(view, draft, &release);
+        return conclude(view, draft, &release, end);
+    }
+    let phase = draft.status.phase.unwrap_or(Phase::Preparing);
+    let (canary, live) = (view.canary(), view.live());
+    if let Some(canary) = &canary {
+        draft.status.canary = Some(canary.version());
+        draft.probes = http::probes(view, &release, phase, canary);
+    }
+    if release.rollback.is_some() {
+        return take_back_further(view, draft, command);
+    }
+    if let Some(rollback) = trigger(view, &release, phase, canary.as_ref(), command) {
+        return going_back::begin(view, draft, rollback);
+    }
+    if let Some(command) = command {
+        request::promote(view, draft, command);
+    }
+    if !view.snapshot.recorded {
+        return draft.wait(Why::Recording);
+    }
+    if matches!(phase, Phase::Progressing | Phase::Baking) && managed && !view.hello.paused {
+        // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.
+        return native::stop(view, draft, live.as_ref());
+    }
+    draft.status.gates = gate::statuses(view, &release, phase, canary.as_ref());
+    match (phase, &canary) {
+        (Phase::Progressing, Some(canary)) => progressing::progress(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        (Phase::Baking, Some(canary)) => {
+            let sides = Sides { canary, live: live.as_ref() };
+            match baking::bake(view, draft, &release, sides) {
+                Progress::Waiting => Progress::Waiting,
+                Progress::Done => promote(view, draft, &release, sides),
+            }
+        }
+        (Phase::Promoting, Some(canary)) => promote(view, draft, &release, Sides { canary, live: live.as_ref() }),
+        _ => {
+            draft.enter(Phase::Preparing);
+            preparing::prepare(view, draft, &release)
+        }
+    }
+}
+
+/// Makes a release permanent, once the old version is not kept warm any longer.
+fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    match view.pair {
+        Pair::Managed { .. } => adoption::promote(view, draft, release, sides),
+        Pair::Declared(_) => {
+            let end = declared::swap(view, draft, release, sides);
+            conclude(view, draft, release, end)
+        }
+    }
+}
+
+/// What the end that a workload reports means for the release; none: it still waits.
+fn conclude(view: &View<'_>, draft: &mut Draft, release: &Release, end: Option<End<'_>>) -> Progress {
+    match end {
+        None => Progress::Waiting,
+        Some(End::Promoted(side)) => close::promoted(view, draft, release, &side),
+        Some(End::Failed(rollback)) => going_back::begin(view, draft, rollback),
+    }
+}
+
+fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Progress {
+    if command == Some(Command::Retry)
+        && let Some(release) = &draft.status.release
+    {
+        let revision = release.revision.clone();
+        draft.status.rejected.retain(|rejected| rejected.revision != revision);
+    }
+    if command == Some(Command::Abort)
+        && let (Some(release), Some(request)) = (&draft.status.release, &view.snapshot.rollout.spec.request)
+    {
+        // Whoever takes it back means the revision, also where something else had begun to, such as a Service that is gone.
+        let revision = release.revision.clone();
+        undo::give_up(draft, request, revision, view.now);
+    }
+    if command.is_some()
+        && let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut())
+    {
+        rollback.released = true;
+    }
+    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    going_back::proceed(view, draft, &release, command)
+}

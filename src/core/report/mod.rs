@@ -1,0 +1,4 @@
+//! What a decision looks like from outside.
+
+pub mod conditions;
+pub mod transitions;

@@ -1,0 +1,12 @@
+//! Whole releases, played on a model of the cluster.
+
+pub mod model;
+
+mod affinity;
+mod declared;
+mod histories;
+mod managed;
+mod native;
+mod preview;
+mod undo;
+mod workers;

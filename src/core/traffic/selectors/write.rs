@@ -1,0 +1,64 @@
+//! Writes of selectors: to a pin, and back to what their owners wrote.
+
+use crate::{
+    api::Span,
+    core::{
+        decision::{
+            action::{Action, Rotation},
+            draft::Draft,
+            time::after,
+            wait::Progress,
+        },
+        facts::{pin::Pin, pod::PodFacts, service::ServiceFacts},
+        traffic::selectors::{affinity, pins::pin},
+        view::View,
+    },
+};
+
+/// How long the deletion of a pod may take to reach the EndpointSlice controller, whose view of the pods trails that of the Services at
+/// times. A selector that is widened before gives clients to pods that are ending, and the controller looks again only a second later.
+const PARTING: Span = Span::millis(500);
+
+/// Writes a pin into Services, and with it the session affinity that they are to have by now.
+pub fn move_services(view: &View<'_>, draft: &mut Draft, services: Vec<&ServiceFacts>, to: &Pin) {
+    for service in services {
+        let affinity = affinity::beside(view, draft, service);
+        pin(view, draft, service, to, affinity);
+    }
+}
+
+/// Waits before a Service is opened until it is known everywhere that the pods which its pin has kept out are ending.
+pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let pinned = view.services().into_iter().any(|service| view.pin(service) != Pin::Open);
+    let last = view.snapshot.pods.iter().filter(|pod| view.is_of_pair(pod)).filter_map(|pod| pod.deleting_since).max();
+    let until = last.map(|last| after(last, PARTING)).filter(|until| pinned && *until > view.now);
+    until.map_or(Progress::Done, |until| {
+        draft.wake(until);
+        Progress::Waiting
+    })
+}
+
+/// Takes every Service to what it is at rest ([`View::rest_pin`]) and the rotation label off every pod, once the pods that have ended are
+/// seen off where a Service is opened; waits while there was something to do.
+pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let opens = view.rest_pin() == Pin::Open;
+    if opens && see_off(view, draft) == Progress::Waiting { Progress::Waiting } else { open_at_once(view, draft) }
+}
+
+/// The same without looking at the pods: for when those that a Service is pinned to are not there to serve.
+pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
+    let rest = view.rest_pin();
+    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).collect();
+    let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
+    let lent = affinity::lent(view, draft);
+    if pinned.is_empty() && labelled.is_empty() && lent.is_empty() {
+        return affinity::give_back(view, draft);
+    }
+    for service in pinned {
+        let owners = lent.iter().find(|(other, _)| other.name == service.name).map(|(_, owners)| *owners);
+        pin(view, draft, service, &rest, owners);
+    }
+    affinity::give_back(view, draft);
+    draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
+    Progress::Waiting
+}

@@ -1,0 +1,228 @@
+//! Adoption: the canary's ReplicaSet becomes the user's Deployment's own. The pods that were tested are the pods that stay.
+
+use serde_json::Value;
+
+use crate::{
+    api::{
+        Span,
+        policy::Promotion,
+        status::{Phase, Release, Rollback, RollbackReason},
+    },
+    core::{
+        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        traffic::{establish::establish, fresh, pods, selectors::write},
+        view::{
+            self, View, handover, names,
+            side::{Side, Sides},
+        },
+        why::{
+            Why,
+            stage::{AdoptionStage, AdoptionWait, RollStage},
+        },
+        workload::{
+            End,
+            managed::{canary, native, roll},
+        },
+    },
+};
+
+/// How long the preconditions of an adoption are waited for before the Deployment rolls itself instead.
+const PATIENCE: Span = Span::seconds(60);
+
+/// Makes the release permanent: by adoption, or by rolling where the policy says so or adoption cannot be.
+pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+    // A webhook that changed the canary's pods would make the Deployment controller see a stranger in the adopted ReplicaSet.
+    let changed = sides.canary.replica_set.revision != release.revision;
+    if release.policy.promotion == Promotion::Roll || changed || handover::has_begun(view) {
+        return roll::proceed(view, draft, release, sides);
+    }
+    if let Some(wait) = precondition(view, draft, release, sides) {
+        let until = draft.deadline(PATIENCE, view.now);
+        if until.is_some_and(|until| until <= view.now) {
+            return roll_instead(view, draft, wait);
+        }
+        return draft.wait(Why::AdoptionAwaits(wait));
+    }
+    if canary::remove_twins(view, draft, &release.revision) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    hand_over(view, draft, release, sides.canary)
+}
+
+fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progress {
+    draft.notice(
+        Reason::RollingInstead,
+        format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, while the canary stands in"),
+    );
+    if view.handover() {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: Some(false) });
+    } else {
+        draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
+    }
+    draft.wait(Why::Rolling(RollStage::Unpausing))
+}
+
+/// The first precondition that does not hold, having done what can be done about it.
+fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Option<AdoptionWait> {
+    let (hello, canary) = (view.hello, view.canary_deployment()?);
+    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+        return Some(if view.is_worker() { AdoptionWait::CanaryAvailable } else { AdoptionWait::ServicesPinned });
+    }
+    if !hello.observed() {
+        return Some(AdoptionWait::DeploymentObserved);
+    }
+    if hello.replicas != canary.replicas {
+        // Without Services the weight itself asks for that size, by the write above: a second one would be refused.
+        if !view.is_worker() {
+            draft.act(Action::ScaleCanary { deployment: canary.object(), replicas: hello.replicas });
+        }
+        return Some(AdoptionWait::SameSize);
+    }
+    let size = hello.replicas;
+    let Some(live) = sides.live else { return Some(AdoptionWait::StableAvailable) };
+    if live.replica_set.replicas != size || sides.canary.replica_set.replicas != size {
+        return Some(AdoptionWait::SameSize);
+    }
+    if live.available_count(hello.min_ready_seconds, view.now) != size {
+        return Some(AdoptionWait::StableAvailable);
+    }
+    (sides.canary.available_count(hello.min_ready_seconds, view.now) != size).then_some(AdoptionWait::CanaryAvailable)
+}
+
+/// Label and surge on record, canary paused, surge open, both seen; then the one write.
+fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
+    let hello = view.hello;
+    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting(AdoptionStage::HandingOver)) };
+    if !view.is_labelled_for_handover() {
+        // Taken off by hand in the middle of it, the label is put back with what it said.
+        let kept = view.kept_max_surge();
+        let label = handover::label(&release.revision, kept.as_ref().or(hello.max_surge()));
+        draft.act(Action::BeginHandover { deployment: hello.object(), label });
+        return draft.wait(Why::Adopting(AdoptionStage::Recording));
+    }
+    if !deployment.paused {
+        // Unpaused it would at once start another set of pods (mechanics §7, H6).
+        draft.act(Action::SetPaused { deployment: deployment.object(), paused: true });
+    }
+    let opened = hello.is_recreate() || hello.max_surge().and_then(Value::as_str) == Some("100%");
+    if !opened {
+        draft.act(Action::OpenSurge { deployment: hello.object() });
+    }
+    if !deployment.paused || !opened || !deployment.observed() || !hello.observed() {
+        return draft.wait(Why::Adopting(AdoptionStage::Preparing));
+    }
+    if fresh::read_pods_first(view, draft) == Progress::Waiting {
+        return Progress::Waiting;
+    }
+    draft.act(Action::AdoptReplicaSet { replica_set: canary.replica_set.object(), owner: hello.object(), size: hello.replicas });
+    draft.wait(Why::Adopting(AdoptionStage::HandingOver))
+}
+
+/// After the one write (or after a roll): guards the clients, waits for the old ReplicaSet to be empty, gives everything back.
+pub fn settle<'a>(view: &View<'a>, draft: &mut Draft, release: &Release) -> Option<End<'a>> {
+    let Some(successor) = view.successor() else {
+        draft.wait(Why::Adopting(AdoptionStage::HandingOver));
+        return None;
+    };
+    let live = view.live();
+    draft.enter(Phase::Promoting);
+    pods::report(view, draft, &[&successor], live.as_ref());
+    if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
+        if is_endangered(view, &successor, old) {
+            return Some(End::Failed(protect(view, draft, &successor)));
+        }
+        if native::keep_from_returning(view, draft, Some(old)) == Progress::Waiting {
+            return None;
+        }
+        // Mechanics §2: with another template pending, the paused Deployment would keep both; at 0 the new one gets all.
+        if view.hello.revision != release.revision && old.replica_set.replicas > 0 {
+            draft.act(Action::ScaleReplicaSet { replica_set: old.replica_set.object(), replicas: 0 });
+        }
+        draft.wait(Why::Adopting(AdoptionStage::Draining));
+        return None;
+    }
+    let size = view.hello.replicas;
+    if !view.hello.observed()
+        || successor.replica_set.replicas < size
+        || successor.available_count(view.hello.min_ready_seconds, view.now) < size
+    {
+        draft.wait(Why::Adopting(AdoptionStage::Counting));
+        return None;
+    }
+    if view::lingering(view).is_some() {
+        draft.wait(Why::Rolling(RollStage::RemovingCanary));
+        return None;
+    }
+    give_back(view, draft, release, successor)
+}
+
+/// Whether the Deployment controller is taking the new pods away while the old ones are there.
+fn is_endangered(view: &View<'_>, successor: &Side<'_>, old: &Side<'_>) -> bool {
+    successor.replica_set.replicas < view.hello.replicas
+        && old.ready_count() > 0
+        && old.ready_count() >= successor.replica_set.replicas.min(successor.ready_count())
+}
+
+/// The rollback with which the old version takes over again.
+fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Rollback {
+    let message = format!(
+        "ReplicaSet {} was given {} of {} pods after the hand-over; the old version, whose pods are there, takes over again",
+        successor.replica_set.name, successor.replica_set.replicas, view.hello.replicas
+    );
+    draft.notice(Reason::AdoptionEndangered, message.clone());
+    let live = view.snapshot.status.stable.as_ref().map(|stable| stable.revision.as_str());
+    let reason = if Some(view.hello.revision.as_str()) == live {
+        RollbackReason::Reverted
+    } else if view.release().is_some_and(|release| release.revision != view.hello.revision) {
+        RollbackReason::Superseded
+    } else {
+        RollbackReason::AdoptionFailed
+    };
+    Rollback { reason, message, gate: String::new(), at: view.now, confirmed_at: None, released: false }
+}
+
+/// Selectors, labels, the Deployment and the emptied canary, in an order in which every crash in between is harmless.
+fn give_back<'a>(view: &View<'_>, draft: &mut Draft, release: &Release, successor: Side<'a>) -> Option<End<'a>> {
+    if write::see_off(view, draft) == Progress::Waiting {
+        draft.wait(Why::Adopting(AdoptionStage::Parting));
+        return None;
+    }
+    let opened = write::open_all(view, draft);
+    let same_template = view.hello.revision == release.revision;
+    let held = same_template && view.hello.paused;
+    if view.handover() || held {
+        draft.act(Action::EndHandover {
+            deployment: view.hello.object(),
+            max_surge: view.kept_max_surge(),
+            paused: same_template.then_some(false),
+        });
+    }
+    let mut removing = false;
+    for deployment in view.ours() {
+        removing = true;
+        if !deployment.deleting {
+            draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: true });
+        }
+    }
+    if opened == Progress::Waiting || view.handover() || held || removing {
+        draft.wait(Why::Adopting(AdoptionStage::GivingBack));
+        return None;
+    }
+    complete(view, draft, release, &successor);
+    Some(End::Promoted(successor))
+}
+
+fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) {
+    if let Some(release) = &mut draft.status.release {
+        release.max_weight = 100;
+    }
+    let canary = names::canary(&view.hello.name, &release.revision);
+    let own = &successor.replica_set;
+    if own.name.starts_with(&canary) {
+        let note = format!(
+            "ReplicaSet {} and its {} pods are Deployment {}'s own; none was restarted",
+            own.name, successor.replicas, view.hello.name
+        );
+        draft.notice(Reason::Adopted, note);
+    }
+}
