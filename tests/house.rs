@@ -38,75 +38,9 @@ const FLOORS: &[&[&str]] = &[
     &[""],
 ];
 
-/// Files of the core that have no room yet. Which of each other they may import is not judged until they have one.
-const UNPLACED: &[&str] = &[
-    "core/action",
-    "core/adoption",
-    "core/affinity",
-    "core/approval",
-    "core/bad_pair",
-    "core/canary",
-    "core/conditions",
-    "core/decide",
-    "core/declared",
-    "core/deletion",
-    "core/draft",
-    "core/end",
-    "core/gate",
-    "core/handover",
-    "core/native",
-    "core/pair",
-    "core/preview",
-    "core/refusal",
-    "core/refusal/field",
-    "core/release",
-    "core/replicas",
-    "core/request",
-    "core/rest",
-    "core/revision",
-    "core/roll",
-    "core/rollback",
-    "core/service_split",
-    "core/snapshot",
-    "core/steps",
-    "core/traffic",
-    "core/undo",
-    "core/validate",
-    "core/view",
-    "core/why",
-    "core/worker",
-];
-
 /// Circles of files that are known and on their way out.
 const TOLERATED: &[&[&str]] = &[
-    &[
-        "core/adoption",
-        "core/affinity",
-        "core/approval",
-        "core/bad_pair",
-        "core/canary",
-        "core/declared",
-        "core/draft",
-        "core/end",
-        "core/gate",
-        "core/handover",
-        "core/native",
-        "core/pair",
-        "core/preview",
-        "core/refusal",
-        "core/release",
-        "core/request",
-        "core/rest",
-        "core/roll",
-        "core/rollback",
-        "core/steps",
-        "core/traffic",
-        "core/undo",
-        "core/validate",
-        "core/view",
-        "core/why",
-        "core/worker",
-    ],
+    &["core/view", "core/view/declared"],
     &["cli/caller", "cli/cluster"],
     &["cli/demo/report", "cli/demo/scene", "cli/demo/view"],
     &["cli/next", "cli/request", "cli/undo/goal"],
@@ -125,7 +59,7 @@ const TOLERATED: &[&[&str]] = &[
 
 /// Files of more than [`LONG`] lines, and why each is one idea all the same.
 const TOO_LONG: &[(&str, &str)] =
-    &[("src/cli/demo/view.rs", "every line that the demo draws"), ("src/core/worker_tests.rs", "scenarios of workers")];
+    &[("src/cli/demo/view.rs", "every line that the demo draws"), ("src/core/tests/workers.rs", "scenarios of workers")];
 
 /// A longer file usually holds two ideas.
 const LONG: usize = 500;
@@ -381,10 +315,6 @@ fn no_room_imports_from_beside_or_above() {
     let mut wrong = Vec::new();
     for Arrow { file, line, from, to, named } in House::of(&source()).arrows() {
         let (here, there) = (room(&from), room(&to));
-        let is_unplaced = |module: &str| UNPLACED.contains(&module);
-        if from.starts_with("core") && to.starts_with("core") && (is_unplaced(&from) || is_unplaced(&to)) {
-            continue;
-        }
         if here != there && floor(here) <= floor(there) {
             wrong.push(format!("{}:{line}: {here} may not import {there} ({named})", file.display()));
         }
@@ -402,15 +332,6 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(new.is_empty(), "{new:#?}");
     let spare: Vec<_> = known.iter().filter(|known| !found.contains(known)).collect();
     assert!(spare.is_empty(), "shorten TOLERATED, because of these a part or all is no circle any more: {spare:#?}");
-}
-
-#[test]
-fn a_file_of_the_core_that_has_a_room_is_not_on_the_list_of_those_without() {
-    let house = House::of(&source());
-    let is_flat =
-        |name: &str| house.files.get(&name.split('/').map(str::to_owned).collect::<Vec<_>>()).is_some_and(|path| !path.ends_with("mod.rs"));
-    let gone: Vec<_> = UNPLACED.iter().filter(|name| !is_flat(name)).collect();
-    assert!(gone.is_empty(), "take these off UNPLACED: {gone:?}");
 }
 
 #[test]
