@@ -100,7 +100,7 @@ crate::scenarios! {
     }
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn abort_takes_everybody_back_by_one_write(plan: Plan) {
         let mut s = at(plan.replicas(3), 100).await;
         everybody_meets(&mut s, "v2").await;

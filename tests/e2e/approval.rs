@@ -80,7 +80,7 @@ crate::scenarios! {
     }
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn what_was_approved_is_one_revision_and_no_other(plan: Plan) {
         let mut s = waiting(asking(plan.replicas(2), &[50, 100], &json!({"approval": {}}))).await;
         let seen = s.status().canary.expect("a version under release").revision;

@@ -61,7 +61,7 @@ async fn expect(s: &mut Scenario, image: &str, paused: bool) {
     assert_eq!(deployment.pointer("/spec/paused") == Some(&json!(true)), paused, "spec.paused of the Deployment");
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn pause_stops_the_clock_and_resume_starts_it_again(plan: Plan) {
         let mut s = plan.replicas(2).hold("2s").start().await;
         s.set_image("v2").await;

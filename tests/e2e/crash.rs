@@ -40,7 +40,8 @@ async fn taken_back_by_the_next_controller(plan: Plan, weight: u8) {
 
 crate::scenarios! {
     async fn at_25_moments_of_a_release(plan: Plan) {
-        let mut s = plan.replicas(3).unwatched().start().await;
+        // Long enough for the last kill of each.
+        let mut s = plan.replicas(3).hold("1s").policy(&json!({"keepPrevious": "2s"})).unwatched().start().await;
         for (number, image) in ["v2", "v3", "v4", "v5", "v2"].into_iter().enumerate() {
             let first = Duration::from_millis(50) + Duration::from_millis(550) * u32::try_from(number).expect("a small number");
             release_with_kills(&mut s, image, first).await;

@@ -37,7 +37,7 @@ fn outcomes(s: &Scenario) -> Vec<Outcome> {
     s.status().history.iter().map(|entry| entry.outcome).collect()
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn ten_pods(plan: Plan) {
         let mut s = plan.replicas(10).hold("500ms").start().await;
         s.set_image("v2").await;
@@ -159,7 +159,7 @@ crate::scenarios_unguarded_at_night! {
     }
 
     async fn two_services_move_together(plan: Plan) {
-        let mut plan = plan.replicas(3).rollout(&json!({"spec": {"services": ["hello", "second"]}}));
+        let mut plan = plan.replicas(3).hold("1s").rollout(&json!({"spec": {"services": ["hello", "second"]}}));
         let mut second = plan.manifests.service.clone();
         merge(&mut second, &json!({"metadata": {"name": "second", "labels": {"e2e": "true"}}}));
         plan.manifests.others.push(second);
@@ -296,7 +296,7 @@ async fn flipped(plan: Plan) -> Scenario {
     s
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn one_of_four_unready_after_the_flip(plan: Plan) {
         let mut s = flipped(plan).await;
         let at = s.behave(Pods::OneCanary, "ready=false").await;
@@ -329,7 +329,7 @@ async fn scaled_to_zero_while(plan: Plan, phase: Phase) {
     s.finish().await;
 }
 
-crate::scenarios_at_night! {
+crate::scenarios! {
     async fn scaled_to_zero_while_preparing(plan: Plan) {
         scaled_to_zero_while(plan, Phase::Preparing).await;
     }

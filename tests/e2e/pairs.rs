@@ -89,7 +89,7 @@ async fn refused(plan: Plan, reason: &str, words: &str) {
     s.finish().await;
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn swap_their_roles_and_nobody_restarts(plan: Plan) {
         let mut s = pair(plan, 4).start().await;
         let before = s.uids();
@@ -181,7 +181,7 @@ crate::scenarios_unguarded_at_night! {
     }
 
     async fn one_without_pods_is_scaled_up_first(plan: Plan) {
-        let mut plan = pair(plan, 4);
+        let mut plan = pair(plan, 4).hold("1s");
         plan.manifests.versions[1]["spec"]["replicas"] = json!(0);
         let mut s = plan.start().await;
         s.set_live("green").await;
@@ -238,7 +238,7 @@ crate::scenarios_unguarded_at_night! {
     }
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn a_live_one_that_is_set_to_zero_gets_its_pods_before_its_clients(plan: Plan) {
         let mut s = at(plan, 100).await;
         scale(&mut s, "blue", 0).await;

@@ -143,7 +143,7 @@ crate::scenarios! {
     }
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn is_given_back_when_the_rollout_is_deleted(plan: Plan) {
         let mut s = previewed(plan.replicas(2)).start().await;
         s.set_image("v2").await;

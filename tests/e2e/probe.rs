@@ -21,7 +21,7 @@ async fn rejected_in_the_dark(s: &mut Scenario, reason: &str) {
     assert!(status.stable.as_ref().is_some_and(|stable| has_image(&stable.images, "v1")), "{:?}", status.stable);
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn that_hangs_is_a_failure_where_the_live_version_answers(plan: Plan) {
         let mut s = gate(plan.replicas(2).pods_change(), &json!({})).start().await;
         s.set_image_and_env("v2", "HEALTH", "hang").await;

@@ -19,7 +19,7 @@ fn copy(object: &Value, name: &str) -> Value {
     copy
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn a_service_that_nobody_listed(plan: Plan) {
         let mut s = plan.replicas(1).start().await;
         let other = copy(&s.manifests.service, "metrics");

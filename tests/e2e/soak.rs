@@ -1,4 +1,4 @@
-//! What takes too long for every run, or disturbs everybody else on the cluster: `tests/soak` runs it, one scenario at a time.
+//! What takes too long for every run, or disturbs everybody else on the cluster: `tests/run all` plays it.
 
 use std::{collections::BTreeSet, fmt, path::Path, time::Duration};
 

@@ -89,7 +89,7 @@ crate::scenarios! {
     }
 }
 
-crate::scenarios_unguarded_at_night! {
+crate::scenarios! {
     async fn leads_to_an_older_version_that_is_named(plan: Plan) {
         let (mut s, oldest, _) = released(plan.replicas(2).hold("300ms")).await;
         s.set_image("v3").await;

@@ -21,8 +21,9 @@ pub struct Manifests {
 
 /// Releases in seconds: the shape of the example's policy with shorter times.
 fn quick_policy() -> Value {
+    let steps = [25, 50, 75, 100].map(|weight| json!({"weight": weight, "hold": "500ms"}));
     json!({
-        "steps": [{"weight": 25, "hold": "1s"}, {"weight": 50, "hold": "1s"}, {"weight": 75, "hold": "1s"}, {"weight": 100, "hold": "1s"}],
+        "steps": steps,
         "gates": [
             {"name": "ready", "readiness": {"minReady": "100%"}},
             {"name": "healthz", "http": {
@@ -30,7 +31,7 @@ fn quick_policy() -> Value {
             }},
         ],
         "settle": "500ms",
-        "keepPrevious": "2s",
+        "keepPrevious": "1s",
         "progressDeadline": "30s",
     })
 }

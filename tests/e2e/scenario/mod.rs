@@ -73,30 +73,22 @@ pub fn run<F: Future<Output = ()>>(name: &str, guard: Guard, scenario: impl FnOn
 #[macro_export]
 macro_rules! scenarios {
     ($($scenarios:tt)*) => {
-        $crate::scenario_pairs! { cfg(all()), cfg(all()); $($scenarios)* }
+        $crate::scenario_pairs! { cfg(all()); $($scenarios)* }
     };
 }
 
-/// The same, the one without the admission policies being left to `tests/soak`.
-#[macro_export]
-macro_rules! scenarios_unguarded_at_night {
-    ($($scenarios:tt)*) => {
-        $crate::scenario_pairs! { cfg(all()), ignore = "tests/soak runs it"; $($scenarios)* }
-    };
-}
-
-/// The same, both being left to `tests/soak`.
+/// The same for what takes too long for every run, or disturbs everybody else on the cluster.
 #[macro_export]
 macro_rules! scenarios_at_night {
     ($($scenarios:tt)*) => {
-        $crate::scenario_pairs! { ignore = "tests/soak runs it", ignore = "tests/soak runs it"; $($scenarios)* }
+        $crate::scenario_pairs! { ignore = "`tests/run all` plays it"; $($scenarios)* }
     };
 }
 
-/// Two tests of each scenario, with an attribute for each.
+/// Two tests of each scenario, with an attribute.
 #[macro_export]
 macro_rules! scenario_pairs {
-    ($guarded:meta, $unguarded:meta; $($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
+    ($attribute:meta; $($(#[$doc:meta])* async fn $name:ident($plan:ident: $type:ty) $body:block)*) => {$(
         $(#[$doc])*
         mod $name {
             use super::*;
@@ -104,13 +96,13 @@ macro_rules! scenario_pairs {
             async fn scenario($plan: $type) $body
 
             #[test]
-            #[$guarded]
+            #[$attribute]
             fn guarded() {
                 $crate::scenario::run(stringify!($name), $crate::scenario::Guard::On, scenario);
             }
 
             #[test]
-            #[$unguarded]
+            #[$attribute]
             fn unguarded() {
                 $crate::scenario::run(stringify!($name), $crate::scenario::Guard::Off, scenario);
             }
