@@ -214,6 +214,7 @@ macro_rules! pages {
 
 pages! {
     affinity: "affinity.md", AtRest;
+    architecture: "architecture.md", Files;
     autoscalers: "autoscalers.md", AtRest;
     cli: "cli.md", AtRest;
     declared_pairs: "declared-pairs.md", Files;
