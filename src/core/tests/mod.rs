@@ -8,5 +8,6 @@ mod histories;
 mod managed;
 mod native;
 mod preview;
+mod scripts;
 mod undo;
 mod workers;

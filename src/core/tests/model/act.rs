@@ -34,13 +34,18 @@ impl Model {
         self.check_decision(&snapshot, &decision);
         self.check_preview(&decision.actions);
         self.notices.extend(decision.notices.iter().map(|notice| format!("{}: {}", notice.reason, notice.note)));
+        for notice in &decision.notices {
+            self.say(&format!("event {}: {}", notice.reason, notice.note));
+        }
         for (done, action) in decision.actions.iter().enumerate() {
             if crash == Crash::After(done) {
                 self.trace.push("-- the controller dies".into());
+                self.say("the controller dies");
                 self.memory = None;
                 return true;
             }
             self.trace.push(format!("{action:?}"));
+            self.say_action(action);
             self.check(action);
             self.apply(action);
         }
@@ -48,9 +53,11 @@ impl Model {
         let written = difference(Some(&self.recorded), &decision.status) != Difference::Nothing;
         if crash == Crash::After(decision.actions.len()) {
             self.memory = None;
+            self.say("the controller dies before it has written the status");
             return true;
         }
         if written {
+            self.say_status(&decision.status);
             self.trace.push(format!("status {:?}: {}", decision.status.phase, decision.status.why));
             self.recorded = serde_json::to_value(&decision.status).and_then(serde_json::from_value).expect("a status is JSON");
             assert_eq!(self.recorded, decision.status, "a status that is not read as it was written is written again and again");

@@ -5,6 +5,7 @@ mod act;
 mod answer;
 mod cluster;
 mod declared;
+mod log;
 mod run;
 mod worker;
 
@@ -57,6 +58,8 @@ pub struct Model {
     pub broken: Vec<String>,
     pub notices: Vec<String>,
     pub trace: Vec<String>,
+    /// The same for people, with times; only where somebody asks for it.
+    pub log: Option<Vec<String>>,
     /// Whether the admission policies are known to act.
     pub guarded: Option<bool>,
     /// Whether they are known to stamp who sends a request.
@@ -163,6 +166,7 @@ impl Model {
             broken: Vec::new(),
             notices: Vec::new(),
             trace: Vec::new(),
+            log: None,
             guarded: Some(true),
             stamped: Some(true),
             pods_read_at: None,
@@ -210,6 +214,17 @@ impl Model {
         edit(deployment);
         deployment.generation += 1;
         deployment.resource_version = version;
+    }
+
+    /// Whether the pods of an image are ready from now on.
+    pub fn set_ready(&mut self, image: &str, ready: bool) {
+        let uids: Vec<String> = self.pods_of(image).iter().map(|pod| pod.uid.clone()).collect();
+        self.pods.iter_mut().filter(|pod| uids.contains(&pod.uid)).for_each(|pod| pod.ready = ready);
+    }
+
+    /// Somebody's `kubectl rollout resume`.
+    pub fn unpause(&mut self) {
+        self.edit("hello", |hello| hello.paused = false);
     }
 
     /// The user's `kubectl set image`, with the pause policy in effect.
