@@ -138,7 +138,7 @@ async fn observe(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Snapsho
     Ok(Snapshot {
         status: rollout.status.clone().unwrap_or_default(),
         rollout: seen.facts,
-        recorded: true,
+        on_record: rollout.status.clone(),
         policy: policy.map(Arc::new),
         deployments: deployments.iter().map(|object| Arc::new(observe::deployment(object))).collect(),
         replica_sets: replica_sets.iter().map(|object| Arc::new(observe::replica_set(object))).collect(),

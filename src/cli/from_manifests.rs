@@ -45,7 +45,7 @@ pub fn snapshot(rollout: &Manifest, manifests: &[Manifest]) -> anyhow::Result<Sn
     Ok(Snapshot {
         rollout: RolloutFacts { uid: String::new(), created_at: Timestamp::MAX, deleting: false, has_finalizer: false, ..seen.facts },
         status: RolloutStatus::default(),
-        recorded: true,
+        on_record: None,
         policy: governing::of_rollout(rollout, manifests).ok().map(|governing| Arc::new(governing.policy)),
         deployments: deployments.into_iter().map(Arc::new).collect(),
         replica_sets: replica_sets.into_iter().map(Arc::new).collect(),

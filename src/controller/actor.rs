@@ -13,7 +13,7 @@ use crate::{
         decision::{
             action::Action,
             notice::{Notice, Reason},
-            record::{Difference, difference, is_recorded},
+            record::{Difference, difference},
         },
         facts::object::Object,
     },
@@ -135,11 +135,6 @@ impl Actor {
     /// The status to decide from: the one decided last, or the one on record.
     pub fn status(&self, seen: &RolloutSeen) -> RolloutStatus {
         self.decided.clone().or_else(|| seen.status.clone()).unwrap_or_default()
-    }
-
-    /// Whether the release in that status is on record.
-    pub fn is_recorded(&self, seen: &RolloutSeen) -> bool {
-        self.decided.as_ref().is_none_or(|decided| is_recorded(seen.status.as_ref(), decided))
     }
 
     /// Whether the admission policies act; none while that is not known or is to be asked again.

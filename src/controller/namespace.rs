@@ -446,7 +446,7 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
     Snapshot {
         rollout: seen.facts.clone(),
         status: actor.status(seen),
-        recorded: actor.is_recorded(seen),
+        on_record: seen.status.clone(),
         policy,
         deployments: facts.deployments.iter().cloned().collect(),
         replica_sets: facts.replica_sets.iter().cloned().collect(),

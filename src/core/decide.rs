@@ -18,25 +18,25 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Decision {
     let mut draft = Draft::new(snapshot);
     let rollout = &snapshot.rollout;
     let view = View::of(snapshot, now);
-    match view {
-        Some(view) if view.hello.deleting => workload_goes(snapshot, &mut draft),
-        Some(view) if rollout.deleting => drop(deletion::decide(&view, &mut draft)),
-        Some(view) if draft.status.release.is_some() => drop(release::decide(&view, &mut draft)),
-        Some(view) => match view.pair {
-            Pair::Managed { .. } => drop(managed::decide(&view, &mut draft)),
-            Pair::Declared(declared) => drop(declared::rest(&view, &mut draft, declared)),
-        },
+    let mut wait = match view {
         None => without_deployment(snapshot, &mut draft),
-    }
+        Some(view) if view.hello.deleting => workload_goes(snapshot, &mut draft),
+        Some(view) if rollout.deleting => deletion::decide(&view, &mut draft),
+        Some(view) if draft.status.release.is_some() => release::decide(&view, &mut draft),
+        Some(view) => match view.pair {
+            Pair::Managed { .. } => managed::decide(&view, &mut draft),
+            Pair::Declared(declared) => declared::decide(&view, &mut draft, declared),
+        },
+    };
     // At the end of a Rollout it is given back before the finalizer goes.
     let ends = |view: &View<'_>| view.hello.deleting || (rollout.deleting && draft.status.release.is_none());
     if let Some(view) = view.filter(|view| !ends(view)) {
-        preview::follow(&view, &mut draft);
+        preview::follow(&view, &mut draft, &wait);
     }
     request::verify(snapshot, &mut draft);
-    draft.stop_idle_deadline();
-    report(snapshot, &mut draft, now);
+    draft.set_clocks(&mut wait, now);
+    report(snapshot, &mut draft, &wait, now);
     let wake_at = draft.wake_at();
-    let Draft { actions, status, notices, probes, why, .. } = draft;
-    Decision { actions, status, notices, probes, wake_at, why }
+    let Draft { actions, status, notices, probes, .. } = draft;
+    Decision { actions, status, notices, probes, wake_at, wait }
 }

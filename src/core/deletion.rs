@@ -4,7 +4,12 @@ use crate::{
     api::status::Phase,
     core::{
         accept,
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            notice::Reason,
+            wait::{Flow, Until, Wait},
+        },
         facts::{Snapshot, pin::Pin, service::ServiceFacts},
         preview, release,
         traffic::selectors::{
@@ -21,16 +26,16 @@ use crate::{
 };
 
 /// The Deployment is going away, alone or with its namespace: nothing is made any more, and nothing of ours keeps it.
-pub fn workload_goes(snapshot: &Snapshot, draft: &mut Draft) {
+pub fn workload_goes(snapshot: &Snapshot, draft: &mut Draft) -> Wait {
     if snapshot.rollout.has_finalizer {
         draft.act(Action::RemoveFinalizer);
     }
     let deployment = Pair::of(&snapshot.rollout.spec.workload).live_name(snapshot).to_owned();
-    draft.why = Why::WorkloadGoing { deployment };
+    Wait { why: Why::WorkloadGoing { deployment }, until: Until::Rest }
 }
 
 /// There is no Deployment of that name: a mistake, or it was deleted, and the canary with it.
-pub fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
+pub fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) -> Wait {
     let pair = Pair::of(&snapshot.rollout.spec.workload);
     if snapshot.rollout.deleting {
         return workload_goes(snapshot, draft);
@@ -45,40 +50,45 @@ pub fn without_deployment(snapshot: &Snapshot, draft: &mut Draft) {
     draft.enter(Phase::Pending);
     let refusal = pair.not_found(pair.live_name(snapshot));
     draft.refusal = Some(refusal.clone());
-    draft.why = Why::Refused(refusal);
+    Wait { why: Why::Refused(refusal), until: Until::Person }
 }
 
 /// The Rollout is being deleted and no release is under way: the version key stays where it is in the selectors, because without it clients
 /// would meet both versions; the rotation label goes.
-pub fn let_go_of_versions(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+pub fn let_go_of_versions(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Flow {
     // What another Rollout has is that one's to write.
     if matches!(draft.refusal, Some(Refusal::RivalRollout { .. })) {
         draft.act(Action::RemoveFinalizer);
-        return draft.wait(Why::Deleting);
+        return Why::Deleting.until_answered();
     }
     let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
     if !in_rotation.is_empty() {
         // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.
         let side = view.live().or_else(|| declared.side(view, view.hello));
         write::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
-        return draft.wait(Why::Deleting);
+        return Why::Deleting.until_answered();
     }
-    if affinity::give_back(view, draft) == Progress::Waiting || preview::give_back(view, draft) == Progress::Waiting {
-        return draft.wait(Why::Deleting);
+    if affinity::give_back(view, draft).is_break() || preview::give_back(view, draft).is_break() {
+        return Why::Deleting.until_answered();
     }
     take_labels_off(view, draft);
     draft.act(Action::RemoveFinalizer);
-    draft.wait(Why::Deleting)
+    Why::Deleting.until_answered()
 }
 
 /// Decides for a Rollout that is being deleted: a release under way is rolled back (from `Baking` on: adopted), then nothing of ours is
 /// left, then the finalizer goes. A managed Deployment is unpaused only if what it would run is what already serves.
-pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
-    if !view.snapshot.rollout.has_finalizer {
-        return draft.wait(Why::Deleting);
-    }
-    if draft.status.release.is_some() {
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Wait {
+    if view.snapshot.rollout.has_finalizer && draft.status.release.is_some() {
         return release::decide(view, draft);
+    }
+    Wait::of(give_back(view, draft))
+}
+
+/// No release is under way any more: everything of ours goes, the finalizer last.
+fn give_back(view: &View<'_>, draft: &mut Draft) -> Flow {
+    if !view.snapshot.rollout.has_finalizer {
+        return Why::Deleting.until_answered();
     }
     draft.refusal = accept::refusal(view, view.snapshot.policy.as_deref());
     if let Pair::Declared(declared) = view.pair {
@@ -92,11 +102,11 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         }
     }
     if removing || view::lingering(view).is_some() {
-        return draft.wait(Why::Deleting);
+        return Why::Deleting.until_answered();
     }
     // Clients first.
-    if open_all(view, draft) == Progress::Waiting || preview::give_back(view, draft) == Progress::Waiting {
-        return draft.wait(Why::Deleting);
+    if open_all(view, draft).is_break() || preview::give_back(view, draft).is_break() {
+        return Why::Deleting.until_answered();
     }
     let live = view.live();
     let serves = live.as_ref().is_some_and(|live| live.replica_set.revision == view.hello.revision);
@@ -107,7 +117,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
             max_surge: view.kept_max_surge(),
             paused: unpause.then_some(false),
         });
-        return draft.wait(Why::Deleting);
+        return Why::Deleting.until_answered();
     }
     if view.hello.paused && draft.status.phase != Some(Phase::Pending) {
         draft.notice(
@@ -119,5 +129,5 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         );
     }
     draft.act(Action::RemoveFinalizer);
-    draft.wait(Why::Deleting)
+    Why::Deleting.until_answered()
 }

@@ -4,11 +4,18 @@
 //! decided. What is to be written follows from what is found; on record before is only which Service it is, so that it gets back what its
 //! owner wrote whatever becomes of `spec.preview`.
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use crate::{
     api::status::{Preview, Release},
     core::{
         accept::{rival, service},
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            notice::Reason,
+            wait::{Part, Wait},
+        },
         facts::{pin::Pin, service::ServiceFacts},
         view::{View, declared::Pair, handover, side::Side},
         why::{
@@ -35,11 +42,10 @@ pub fn shown<'a>(view: &View<'a>) -> Option<Side<'a>> {
 }
 
 /// Writes the preview where it is not what it should be, last of all, and says what it shows.
-pub fn follow(view: &View<'_>, draft: &mut Draft) {
+pub fn follow(view: &View<'_>, draft: &mut Draft, wait: &Wait) {
     let named = view.snapshot.rollout.spec.preview.as_deref();
     is_gone(draft);
-    if draft.status.preview.as_ref().is_some_and(|held| Some(held.service.as_str()) != named) && give_back(view, draft) == Progress::Waiting
-    {
+    if draft.status.preview.as_ref().is_some_and(|held| Some(held.service.as_str()) != named) && give_back(view, draft).is_break() {
         return;
     }
     let Some(name) = named else { return };
@@ -51,7 +57,7 @@ pub fn follow(view: &View<'_>, draft: &mut Draft) {
         }
         draft.status.preview = Some(Preview { service: name.to_owned(), ..Preview::default() });
     }
-    let said = show(view, draft, name);
+    let said = show(view, draft, wait, name);
     let before = view.snapshot.status.preview.as_ref().map(|before| before.message.as_str()).unwrap_or_default();
     if let Err(problem) = &said
         && problem != before
@@ -76,8 +82,8 @@ pub fn is_gone(draft: &mut Draft) {
 
 /// Takes the preview to what it is to be. Gives the address of the version under release, nothing where it does not show it yet or no more, or
 /// what keeps it from showing it.
-fn show(view: &View<'_>, draft: &mut Draft, name: &str) -> Result<String, String> {
-    let Some(target) = target(view, draft).filter(|_| !is_anothers(view, draft)) else { return Ok(String::new()) };
+fn show(view: &View<'_>, draft: &mut Draft, wait: &Wait, name: &str) -> Result<String, String> {
+    let Some(target) = target(view, draft, wait).filter(|_| !is_anothers(view, draft)) else { return Ok(String::new()) };
     let Some(service) = view.service(name) else {
         return match &draft.status.release {
             Some(_) => Err(Refusal::ServiceNotFound { services: vec![name.to_owned()], named: Named::Preview }.to_string()),
@@ -100,10 +106,10 @@ fn show(view: &View<'_>, draft: &mut Draft, name: &str) -> Result<String, String
 }
 
 /// What its selector is to be; none where it stays as it is.
-fn target(view: &View<'_>, draft: &Draft) -> Option<Pin> {
+fn target(view: &View<'_>, draft: &Draft, wait: &Wait) -> Option<Pin> {
     match (view.release(), &draft.status.release) {
         (None, None) => at_rest(view),
-        (Some(_), Some(release)) => in_release(view, draft, release),
+        (Some(_), Some(release)) => in_release(view, wait, release),
         // What begins or ends in this very decision is followed by the next one.
         (None, Some(_)) | (Some(_), None) => None,
     }
@@ -117,8 +123,8 @@ fn at_rest(view: &View<'_>) -> Option<Pin> {
 }
 
 /// Clients go back first: until they are there it shows what it did. A canary that is kept is there to be looked at.
-fn in_release(view: &View<'_>, draft: &Draft, release: &Release) -> Option<Pin> {
-    if release.rollback.is_some() && !matches!(draft.why, Why::KeptForDebugging { .. }) {
+fn in_release(view: &View<'_>, wait: &Wait, release: &Release) -> Option<Pin> {
+    if release.rollback.is_some() && !matches!(wait.why, Why::KeptForDebugging { .. }) {
         return None;
     }
     match shown(view) {
@@ -134,7 +140,7 @@ fn is_anothers(view: &View<'_>, draft: &Draft) -> bool {
 }
 
 fn write(view: &View<'_>, draft: &mut Draft, service: &ServiceFacts, to: Pin) {
-    let recorded = view.snapshot.recorded.then_some(view.snapshot.status.preview.as_ref()).flatten();
+    let recorded = view.is_recorded().then_some(view.snapshot.status.preview.as_ref()).flatten();
     let is_on_record = recorded.is_some_and(|recorded| recorded.service == service.name);
     // A way back is alone in its batch.
     if is_on_record && view.snapshot.rollout.has_finalizer && !draft.actions.iter().any(Action::is_way_back) {
@@ -143,8 +149,8 @@ fn write(view: &View<'_>, draft: &mut Draft, service: &ServiceFacts, to: Pin) {
 }
 
 /// Gives the Service on record what it is at rest, once nobody asks for it as a preview any more, and then forgets it.
-pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Progress {
-    let Some(Preview { service: name, .. }) = draft.status.preview.clone() else { return Progress::Done };
+pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Part {
+    let Some(Preview { service: name, .. }) = draft.status.preview.clone() else { return Continue(()) };
     let spec = &view.snapshot.rollout.spec;
     let is_named_elsewhere = spec.services.contains(&name) || view.snapshot.rivals.iter().any(|other| other.services.contains(&name));
     let service = view.service(&name).filter(|_| !is_named_elsewhere && !is_anothers(view, draft));
@@ -152,11 +158,11 @@ pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Progress {
         // One without a key of ours has what its owner wrote.
         (Some(service), Some(rest)) if view.pin(service) != rest && view.pin(service) != Pin::Open => {
             write(view, draft, service, rest);
-            Progress::Waiting
+            Break(())
         }
         _ => {
             draft.status.preview = None;
-            Progress::Done
+            Continue(())
         }
     }
 }

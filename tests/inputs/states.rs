@@ -202,7 +202,7 @@ impl Known {
         Snapshot {
             rollout: self.rollout.facts.clone(),
             status: self.rollout.status.clone().unwrap_or_default(),
-            recorded: true,
+            on_record: self.rollout.status.clone(),
             policy: spec.policy.as_ref().or(referred).cloned().map(Arc::new),
             deployments: self.deployments.iter().cloned().map(Arc::new).collect(),
             replica_sets: Vec::new(),

@@ -1,5 +1,6 @@
 //! What Stepgate reports in `Rollout.status`.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub use self::{
     release::{Approval, Release, Rollback, RollbackReason, StepStatus},
 };
 
+use self::time::time_schema;
+
 /// What is live, what is being released, how far it is, and what it waits for.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -26,6 +29,10 @@ pub struct RolloutStatus {
     /// Why it stands there, in one sentence.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+
+    /// The same for machines: what is waited for, and what ends that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 
     /// The generation of the Rollout that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +91,39 @@ pub struct RolloutStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
+}
+
+/// What is waited for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The name of the reason, such as `CanaryPods`. `status.why` is its sentence.
+    #[serde(rename = "for")]
+    pub reason: String,
+    /// What ends the wait at the latest.
+    pub until: WaitEnd,
+    /// When that is, where it is a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub at: Option<Timestamp>,
+    /// Since when this is waited for.
+    #[schemars(schema_with = "time_schema")]
+    pub since: Timestamp,
+}
+
+/// What ends a wait at the latest.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// A change in the cluster; after a time without it the release is rolled back, or goes on another way.
+    Deadline,
+    /// A time.
+    Time,
+    /// The answer to a write or a read of Stepgate's own.
+    Answer,
+    /// A person. No clock runs.
+    Person,
+    /// Nothing: whatever happens next in the cluster.
+    Rest,
 }
 
 /// The Service that shows the version under release before any client gets it.

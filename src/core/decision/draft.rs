@@ -12,11 +12,11 @@ use crate::{
             action::Action,
             notice::{Notice, Reason},
             time::{after, bounded},
-            wait::Progress,
+            wait::{Until, Wait},
             watch::Probe,
         },
         facts::Snapshot,
-        why::{Why, refusal::Refusal},
+        why::refusal::Refusal,
     },
 };
 
@@ -27,18 +27,10 @@ pub struct Draft {
     pub status: RolloutStatus,
     pub notices: Vec<Notice>,
     pub probes: Vec<Probe>,
-    pub why: Why,
     pub refusal: Option<Refusal>,
     wake_at: Option<Timestamp>,
-    clocks: Clocks,
-}
-
-/// Whether the clocks of hold and deadline run (`spec.paused`), and whether this decision needs that of `progressDeadline`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clocks {
-    Stopped,
-    Idle,
-    Waiting,
+    /// While the Rollout is paused, no clock of a hold or a deadline runs.
+    is_paused: bool,
 }
 
 impl Draft {
@@ -49,22 +41,15 @@ impl Draft {
             status: snapshot.status.clone(),
             notices: Vec::new(),
             probes: Vec::new(),
-            why: Why::Recording,
             refusal: None,
             wake_at: None,
-            clocks: if snapshot.rollout.spec.paused { Clocks::Stopped } else { Clocks::Idle },
+            is_paused: snapshot.rollout.spec.paused,
         }
     }
 
     /// Adds an action; later ones are done only if this one was.
     pub fn act(&mut self, action: Action) {
         self.actions.push(action);
-    }
-
-    /// Says what is waited for.
-    pub fn wait(&mut self, why: Why) -> Progress {
-        self.why = why;
-        Progress::Waiting
     }
 
     /// Asks to be called again at a time, or earlier.
@@ -87,24 +72,26 @@ impl Draft {
         self.status.phase = Some(phase);
     }
 
-    /// Starts the clock of `progressDeadline` unless it runs, and says when it ends; nothing while the Rollout is paused.
-    pub fn deadline(&mut self, deadline: Span, now: Timestamp) -> Option<Timestamp> {
-        if self.clocks == Clocks::Stopped {
-            return None;
-        }
-        self.clocks = Clocks::Waiting;
-        let step = self.status.step.as_mut()?;
-        let until = after(bounded(&mut step.waiting_since, now), deadline);
-        self.wake(until);
-        Some(until)
+    /// Whether the wait on record has lasted so long; never while the Rollout is paused.
+    pub fn has_waited(&self, deadline: Span, now: Timestamp) -> bool {
+        let since = self.status.step.as_ref().and_then(|step| step.waiting_since);
+        !self.is_paused && since.is_some_and(|since| after(since.min(now), deadline) <= now)
     }
 
-    /// Stops that clock where nothing was waited for.
-    pub fn stop_idle_deadline(&mut self) {
-        if self.clocks != Clocks::Waiting
-            && let Some(step) = &mut self.status.step
-        {
-            step.waiting_since = None;
+    /// Sets the clocks for the wait that this decision has come to: that of a deadline runs for as long as decisions come to one, and stops as
+    /// soon as one does not.
+    pub fn set_clocks(&mut self, wait: &mut Wait, now: Timestamp) {
+        if let Until::Time(time) = wait.until {
+            self.wake(time);
+        }
+        let Some(step) = &mut self.status.step else { return };
+        match wait.until {
+            Until::Deadline(deadline) if !self.is_paused => {
+                let until = after(bounded(&mut step.waiting_since, now), deadline);
+                wait.why.names_until(until);
+                self.wake(until);
+            }
+            _ => step.waiting_since = None,
         }
     }
 }

@@ -13,10 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::status::RolloutStatus,
-    core::{
-        decision::{action::Action, notice::Notice, watch::Probe},
-        why::Why,
-    },
+    core::decision::{action::Action, notice::Notice, wait::Wait, watch::Probe},
 };
 
 /// What one look at the world leads to.
@@ -32,6 +29,6 @@ pub struct Decision {
     pub probes: Vec<Probe>,
     /// When to decide again even if nothing happens.
     pub wake_at: Option<Timestamp>,
-    /// What is waited for.
-    pub why: Why,
+    /// What is waited for, and until when.
+    pub wait: Wait,
 }

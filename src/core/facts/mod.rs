@@ -31,9 +31,8 @@ pub struct Snapshot {
     pub rollout: RolloutFacts,
     /// The status as it was decided last. It may be ahead of what the API server has: a rollback is latched here the moment it is decided.
     pub status: RolloutStatus,
-    /// Whether the API server has [`Snapshot::status`]'s phase and release on record. Nothing is done on the strength of a
-    /// release that is not.
-    pub recorded: bool,
+    /// The status that the API server has. Nothing is done on the strength of a release that is not on record there.
+    pub on_record: Option<RolloutStatus>,
     /// The policy that new releases follow; none when the one referred to does not exist.
     pub policy: Option<Arc<PolicySpec>>,
     /// The Deployments of the namespace that could matter: the user's, ours, and those that could stand in the way.

@@ -5,13 +5,15 @@ pub mod http;
 pub mod kind;
 pub mod readiness;
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::{
         policy::{Gate, HttpGate, When},
         status::{GateStatus, Phase, Release},
     },
     core::{
-        decision::{draft::Draft, wait::Progress},
+        decision::wait::Flow,
         gate::{
             approval::approval_status,
             http::{http_failure, http_status},
@@ -76,10 +78,10 @@ pub fn pending(view: &View<'_>, release: &Release, when: When, side: &Side<'_>) 
 }
 
 /// Stops where gates ask for an approval that nobody has given. It takes as long as it takes: no deadline runs.
-pub fn ask_for_approval(view: &View<'_>, draft: &mut Draft, release: &Release, moments: &[When], weight: u8) -> Progress {
+pub fn ask_for_approval(view: &View<'_>, release: &Release, moments: &[When], weight: u8) -> Flow {
     let gates = approval::missing(release, moments, weight);
     if gates.is_empty() {
-        return Progress::Done;
+        return Continue(());
     }
-    draft.wait(Why::ApprovalAwaited { gates, revision: release.revision.clone(), weight: view.share(weight) })
+    Why::ApprovalAwaited { gates, revision: release.revision.clone(), weight: view.share(weight) }.for_a_person()
 }

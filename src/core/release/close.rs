@@ -3,7 +3,7 @@
 use crate::{
     api::status::{HistoryEntry, Outcome, Phase, Release},
     core::{
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{action::Action, draft::Draft, notice::Reason, wait::Flow},
         history::{self, remember, set_free},
         traffic::{back, selectors::write::open_all},
         view::{self, View, side::Side},
@@ -13,17 +13,17 @@ use crate::{
 
 /// The live version's Deployment is gone in the middle of a release, and nothing is left to go back to: the release ends, and what is to be
 /// live is found out again.
-pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
     let gone = draft.status.stable.take().unwrap_or_default().name;
     record(draft, release, Outcome::Unguarded, &format!("Deployment {gone}, the live version, is gone"), view);
     draft.status.canary = None;
     draft.enter(Phase::Pending);
     draft.wake(view.now);
-    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+    Why::NativeRollout { deployment: view.hello.name.clone() }.at_rest()
 }
 
 /// The version under release, which this side has, is the live one from now on.
-pub fn promoted(view: &View<'_>, draft: &mut Draft, release: &Release, side: &Side<'_>) -> Progress {
+pub fn promoted(view: &View<'_>, draft: &mut Draft, release: &Release, side: &Side<'_>) -> Flow {
     record(draft, release, Outcome::Promoted, "", view);
     let version = side.version();
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
@@ -32,7 +32,7 @@ pub fn promoted(view: &View<'_>, draft: &mut Draft, release: &Release, side: &Si
     set_free(&mut draft.status, &release.revision);
     draft.enter(Phase::Healthy);
     draft.wake(view.now);
-    draft.wait(Why::Serving { load: view.load(), revision: release.revision.clone() })
+    Why::Serving { load: view.load(), revision: release.revision.clone() }.at_rest()
 }
 
 /// Writes the end of a release into the history and clears what belonged to it.
@@ -58,11 +58,11 @@ pub fn record(draft: &mut Draft, release: &Release, outcome: Outcome, reason: &s
 }
 
 /// Its owner set the Deployment to 0: nobody is served, so nothing is released.
-pub fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+pub fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
     let stage = "the Deployment was scaled to 0, which ends the release";
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
-        return draft.wait(Why::TakingBack { load: view.load(), reason: stage.into() });
+        return Why::TakingBack { load: view.load(), reason: stage.into() }.until_answered();
     }
     let mut removing = false;
     for deployment in view.ours() {
@@ -71,8 +71,8 @@ pub fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> P
             draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
         }
     }
-    if removing || view::lingering(view).is_some() || open_all(view, draft) == Progress::Waiting {
-        return draft.wait(back::removing(view, stage.into()));
+    if removing || view::lingering(view).is_some() || open_all(view, draft).is_break() {
+        return back::removing(view, stage.into()).until_answered();
     }
     draft.status.canary = None;
     draft.wake(view.now);
@@ -80,12 +80,12 @@ pub fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> P
         // It is held, also without pods: whenever there are pods again, they are the live version's.
         record(draft, release, Outcome::RolledBack, &rejected.reason, view);
         draft.enter(Phase::RolledBack);
-        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+        return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
     }
     record(draft, release, Outcome::ScaledToZero, stage, view);
     draft.notice(Reason::ScaledToZero, stage);
     // Its next pods, whenever there are any, will be of the new template: what is live is to be found out again.
     draft.status.stable = None;
     draft.enter(Phase::Pending);
-    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+    Why::NativeRollout { deployment: view.hello.name.clone() }.at_rest()
 }

@@ -1,5 +1,7 @@
 //! The way back: clients first, waiting for nothing; then the canary; then the pins.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::{
         policy::OnFailure,
@@ -10,7 +12,7 @@ use crate::{
             action::Action,
             draft::Draft,
             notice::{Notice, Reason},
-            wait::Progress,
+            wait::Flow,
         },
         history::reject,
         release::close,
@@ -23,15 +25,15 @@ use crate::{
         view::{View, declared::Pair, handover},
         why::{Why, words},
         workload::managed::{
-            native::{self, Catch},
+            native::{self, Caught},
             remove_canary,
         },
     },
 };
 
 /// Begins to take a release back, and does the first thing at once: the Services.
-pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress {
-    let Some(release) = &mut draft.status.release else { return Progress::Done };
+pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Flow {
+    let Some(release) = &mut draft.status.release else { return Why::Recording.until_answered() };
     if rollback.reason == RollbackReason::GateFailed || rollback.reason == RollbackReason::ReadinessLost {
         draft.notices.push(Notice { reason: Reason::GateFailed, note: rollback.message.clone() });
     }
@@ -58,51 +60,43 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, rollback: Rollback) -> Progress
 }
 
 /// Takes a release back, as far as it can go now.
-pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: Option<Command>) -> Progress {
-    let Some(rollback) = &release.rollback else { return Progress::Done };
+pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, command: Option<Command>) -> Flow {
+    let Some(rollback) = &release.rollback else { return Why::Recording.until_answered() };
     let reason = rollback.message.clone();
     draft.enter(Phase::RollingBack);
     draft.status.traffic = Some(Traffic::default());
     let Some(live) = view.live() else {
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-        return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
+        return Why::LiveVersionGone { deployment: view.hello.name.clone(), hash }.at_rest();
     };
     let taken_back =
         if view.is_worker() { pods::take_back(view, draft, &live, &reason) } else { take_clients_back(view, draft, &live, &reason) };
     raise_live(view, draft, release, &live);
-    if taken_back == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    taken_back?;
     // An adoption that went wrong has left its pods with the Deployment: they are taken away below.
     let went_wrong = view.canary_deployment().is_some() && view.canary().is_none() && !handover::is_too_late(view, &live);
-    if matches!(view.pair, Pair::Managed { .. }) && !went_wrong {
-        match native::keep_live(view, draft, &live) {
-            Catch::Caught => {}
-            Catch::Waiting => return Progress::Waiting,
-            Catch::TooLate => {
-                close::record(draft, release, Outcome::RolledBack, &reason, view);
-                draft.enter(Phase::Pending);
-                return native::give_way(view, draft);
-            }
-        }
+    if matches!(view.pair, Pair::Managed { .. }) && !went_wrong && native::keep_live(view, draft, &live)? == Caught::TooLate {
+        close::record(draft, release, Outcome::RolledBack, &reason, view);
+        draft.enter(Phase::Pending);
+        return native::give_way(view, draft);
     }
     if view.handover() {
         draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: None });
         draft.notice(Reason::AdoptionCalledOff, format!("the adoption of revision {} was called off", release.revision));
-        return draft.wait(Why::TakingBack { load: view.load(), reason });
+        return Why::TakingBack { load: view.load(), reason }.until_answered();
     }
-    if release.traffic_since.is_some() && settle_down(view, draft, release, &live) == Progress::Waiting {
-        return Progress::Waiting;
+    if release.traffic_since.is_some() {
+        settle_down(view, draft, release, &live)?;
     }
     if keeps_canary(view, release, command) {
-        return draft.wait(Why::KeptForDebugging { reason });
+        return Why::KeptForDebugging { reason }.for_a_person();
     }
     let removed = match view.pair {
         Pair::Managed { .. } => remove_canary(view, draft),
-        Pair::Declared(_) => Progress::Done,
+        Pair::Declared(_) => Continue(()),
     };
-    if removed == Progress::Waiting || open_all(view, draft) == Progress::Waiting {
-        return draft.wait(leaving(view, reason));
+    if removed.is_break() || open_all(view, draft).is_break() {
+        return leaving(view, reason).until_answered();
     }
     finish(view, draft, release)
 }
@@ -121,8 +115,8 @@ fn keeps_canary(view: &View<'_>, release: &Release, command: Option<Command>) ->
         && view.canary_deployment().is_some()
 }
 
-fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let Some(rollback) = &release.rollback else { return Progress::Done };
+fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
+    let Some(rollback) = &release.rollback else { return Why::Recording.until_answered() };
     let outcome = match rollback.reason {
         RollbackReason::Superseded | RollbackReason::Reverted => Outcome::Superseded,
         _ => Outcome::RolledBack,
@@ -142,9 +136,9 @@ fn finish(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     draft.wake(view.now);
     if rollback.reason.rejects() && view.is_wanted(&release.revision) {
         draft.enter(Phase::RolledBack);
-        return draft.wait(Why::Held { revision: release.revision.clone(), reason: rollback.message.clone() });
+        return Why::Held { revision: release.revision.clone(), reason: rollback.message.clone() }.for_a_person();
     }
-    draft.wait(leaving(view, rollback.message.clone()))
+    leaving(view, rollback.message.clone()).until_answered()
 }
 
 /// What is done once clients are back. Nobody removes a version of the user's own.

@@ -9,10 +9,15 @@ pub mod preparing;
 pub mod progressing;
 pub mod trigger;
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::status::{Phase, Release},
     core::{
-        decision::{draft::Draft, wait::Progress},
+        decision::{
+            draft::Draft,
+            wait::{Flow, Wait},
+        },
         gate::{self, http},
         release::{close::scale_to_zero, trigger::trigger},
         request::{self, command::Command, undo},
@@ -26,9 +31,13 @@ use crate::{
 };
 
 /// Decides for a release that is on record.
-pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Wait {
+    Wait::of(run(view, draft))
+}
+
+fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     let command = request::take(view, draft);
-    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    let Some(release) = draft.status.release.clone() else { return Continue(()) };
     let managed = matches!(view.pair, Pair::Managed { .. });
     if managed && view.hello.replicas == 0 && !handover::is_past_return(view) {
         return scale_to_zero(view, draft, &release);
@@ -37,7 +46,7 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         return close::without_live(view, draft, &release);
     }
     if handover::is_past_return(view) && release.rollback.is_none() {
-        let end = adoption::settle(view, draft, &release);
+        let end = adoption::settle(view, draft, &release)?;
         return conclude(view, draft, &release, end);
     }
     let phase = draft.status.phase.unwrap_or(Phase::Preparing);
@@ -55,8 +64,8 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
     if let Some(command) = command {
         request::promote(view, draft, command);
     }
-    if !view.snapshot.recorded {
-        return draft.wait(Why::Recording);
+    if !view.is_recorded() {
+        return Why::Recording.until_answered();
     }
     if matches!(phase, Phase::Progressing | Phase::Baking) && managed && !view.hello.paused {
         // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.
@@ -67,10 +76,8 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
         (Phase::Progressing, Some(canary)) => progressing::progress(view, draft, &release, Sides { canary, live: live.as_ref() }),
         (Phase::Baking, Some(canary)) => {
             let sides = Sides { canary, live: live.as_ref() };
-            match baking::bake(view, draft, &release, sides) {
-                Progress::Waiting => Progress::Waiting,
-                Progress::Done => promote(view, draft, &release, sides),
-            }
+            baking::bake(view, draft, &release, sides)?;
+            promote(view, draft, &release, sides)
         }
         (Phase::Promoting, Some(canary)) => promote(view, draft, &release, Sides { canary, live: live.as_ref() }),
         _ => {
@@ -81,26 +88,25 @@ pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
 }
 
 /// Makes a release permanent, once the old version is not kept warm any longer.
-fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
     match view.pair {
         Pair::Managed { .. } => adoption::promote(view, draft, release, sides),
         Pair::Declared(_) => {
-            let end = declared::swap(view, draft, release, sides);
+            let end = declared::swap(view, draft, release, sides)?;
             conclude(view, draft, release, end)
         }
     }
 }
 
-/// What the end that a workload reports means for the release; none: it still waits.
-fn conclude(view: &View<'_>, draft: &mut Draft, release: &Release, end: Option<End<'_>>) -> Progress {
+/// What the end that a workload reports means for the release.
+fn conclude(view: &View<'_>, draft: &mut Draft, release: &Release, end: End<'_>) -> Flow {
     match end {
-        None => Progress::Waiting,
-        Some(End::Promoted(side)) => close::promoted(view, draft, release, &side),
-        Some(End::Failed(rollback)) => going_back::begin(view, draft, rollback),
+        End::Promoted(side) => close::promoted(view, draft, release, &side),
+        End::Failed(rollback) => going_back::begin(view, draft, rollback),
     }
 }
 
-fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Progress {
+fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Flow {
     if command == Some(Command::Retry)
         && let Some(release) = &draft.status.release
     {
@@ -119,6 +125,6 @@ fn take_back_further(view: &View<'_>, draft: &mut Draft, command: Option<Command
     {
         rollback.released = true;
     }
-    let Some(release) = draft.status.release.clone() else { return Progress::Done };
+    let Some(release) = draft.status.release.clone() else { return Continue(()) };
     going_back::proceed(view, draft, &release, command)
 }

@@ -1,5 +1,7 @@
 //! Before the first client: the canary is made, dark, and passes its gates.
 
+use std::ops::ControlFlow::Continue;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
         status::{Phase, Release},
     },
     core::{
-        decision::{action::Action, draft::Draft, step::step, wait::Progress},
+        decision::{action::Action, draft::Draft, step::step, wait::Flow},
         gate::{self, ask_for_approval, readiness},
         share::share,
         traffic::{establish, selectors::affinity},
@@ -22,40 +24,34 @@ use crate::{
 };
 
 /// The canary is made, dark: Services pinned first, then empty twins out of the way, then the Deployment, then its pods and gates.
-pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
+    let deadline = release.policy.progress_deadline;
     let Some(live) = view.live() else {
         let hash = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
-        return draft.wait(Why::LiveVersionGone { deployment: view.hello.name.clone(), hash });
+        return Why::LiveVersionGone { deployment: view.hello.name.clone(), hash }.within(deadline);
     };
     let held = match view.pair {
         Pair::Managed { .. } => hold_native_rollout(view, draft, release, &live),
         Pair::Declared(_) => declared::hold_live(view, draft, release, &live),
     };
-    if held == Progress::Waiting {
-        return Progress::Waiting;
-    }
-    if affinity::hold(view, draft, release) == Progress::Waiting {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return Progress::Waiting;
-    }
+    held?;
+    affinity::hold(view, draft, release).map_break(|wait| wait.within(deadline))?;
     let Some(deployment) = view.canary_deployment() else {
-        return match view.pair {
+        if matches!(view.pair, Pair::Declared(_)) {
+            return await_first_pods(view, release);
+        }
+        if view.is_worker() {
             // Its first pod works as soon as it runs, and so does that of a canary whose making was answered when its release was over.
-            Pair::Managed { .. }
-                if view.is_worker()
-                    && (make_way(view, draft) == Progress::Waiting || may_begin(view, draft, release) == Progress::Waiting) =>
-            {
-                Progress::Waiting
-            }
-            Pair::Managed { .. } => make_canary(view, draft, release),
-            Pair::Declared(_) => await_first_pods(view, draft, release),
-        };
+            make_way(view, draft).map_break(|wait| wait.within(deadline))?;
+            may_begin(view, release)?;
+        }
+        return make_canary(view, draft, release);
     };
     let Some(canary) = view.canary() else {
-        return await_first_pods(view, draft, release);
+        return await_first_pods(view, release);
     };
     if deployment.deleting {
-        return draft.wait(Why::CanaryBeingRemoved { name: deployment.name.clone() });
+        return Why::CanaryBeingRemoved { name: deployment.name.clone() }.within(deadline);
     }
     if view.is_worker() {
         return begin_steps(view, draft, release, canary.replica_set.created_at);
@@ -72,33 +68,28 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progres
     }
     let names = gate::pending(view, release, When::BeforeTraffic, &canary);
     if !names.is_empty() {
-        let until = draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Gates { names, until });
+        return Why::Gates { names, until: None }.within(deadline);
     }
-    if may_begin(view, draft, release) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    may_begin(view, release)?;
     begin_steps(view, draft, release, view.now)
 }
 
 /// Whether the first client may come now, or, without Services, the first pod.
-fn may_begin(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+fn may_begin(view: &View<'_>, release: &Release) -> Flow {
     if view.snapshot.rollout.spec.paused {
-        return draft.wait(Why::PausedBySpec { weight: 0 });
+        return Why::PausedBySpec { weight: 0 }.for_a_person();
     }
-    if ask_for_approval(view, draft, release, &[When::BeforeTraffic], 0) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    ask_for_approval(view, release, &[When::BeforeTraffic], 0)?;
     // Once there is a pod that works it is too late to ask again: what was approved is on record before.
     let known = view.release().map_or(0, |known| known.approvals.len());
     if view.is_worker() && known < release.approvals.len() {
-        return draft.wait(Why::Recording);
+        return Why::Recording.until_answered();
     }
-    Progress::Done
+    Continue(())
 }
 
 /// Design §3: that traffic begins is on record before it does, so that a Service found pinned to the live side later is a rollback.
-fn begin_steps(view: &View<'_>, draft: &mut Draft, release: &Release, since: Timestamp) -> Progress {
+fn begin_steps(view: &View<'_>, draft: &mut Draft, release: &Release, since: Timestamp) -> Flow {
     if let Some(release) = &mut draft.status.release {
         release.traffic_since = Some(since);
     }
@@ -106,10 +97,9 @@ fn begin_steps(view: &View<'_>, draft: &mut Draft, release: &Release, since: Tim
     let first = step(&release.policy.steps, 1);
     let weight = view.share(first.weight);
     draft.status.step = Some(first);
-    draft.wait(Why::ChangingWeight { weight })
+    Why::ChangingWeight { weight }.within(release.policy.progress_deadline)
 }
 
-fn await_first_pods(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let until = draft.deadline(release.policy.progress_deadline, view.now);
-    draft.wait(Why::CanaryPods { needed: first_size(view, release), trouble: None, until })
+fn await_first_pods(view: &View<'_>, release: &Release) -> Flow {
+    Why::CanaryPods { needed: first_size(view, release), trouble: None, until: None }.within(release.policy.progress_deadline)
 }

@@ -11,7 +11,7 @@ use crate::{
             notice::Reason,
             step::step,
             time::{after, bounded},
-            wait::Progress,
+            wait::Flow,
         },
         facts::pin::Pin,
         gate::{self, approval, ask_for_approval},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// At step i: weight asked, confirmed, settled, held; then the next step.
-pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
     let steps = &release.policy.steps;
     let mut at = draft.status.step.clone().unwrap_or_else(|| step(steps, 1));
     if moved_on(view, release, &at, sides.canary) {
@@ -37,9 +37,7 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         draft.status.step = Some(at.clone());
     }
     loop {
-        if establish(view, draft, release, at.weight, sides) == Progress::Waiting {
-            return Progress::Waiting;
-        }
+        establish(view, draft, release, at.weight, sides)?;
         let waiting_since = draft.status.step.as_ref().and_then(|step| step.waiting_since);
         let hold = steps.iter().find(|step| step.weight == at.weight).map(|step| step.hold).unwrap_or_default();
         let settled_at = after(view.now, establish::settle(view, release));
@@ -57,22 +55,16 @@ pub fn progress(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
         if let Some(release) = &mut draft.status.release {
             release.max_weight = release.max_weight.max(view.share(at.weight));
         }
-        let over = hold_clock(view, draft, &mut at, since, hold);
+        let clock = hold_clock(view, draft, &mut at, since, hold);
         draft.status.step = Some(at.clone());
-        if !over {
-            return Progress::Waiting;
-        }
+        clock?;
         let names = gate::pending(view, release, When::DuringSteps, sides.canary);
         if !names.is_empty() {
-            let until = draft.deadline(release.policy.progress_deadline, view.now);
-            return draft.wait(Why::Gates { names, until });
+            return Why::Gates { names, until: None }.within(release.policy.progress_deadline);
         }
-        if ask_for_approval(view, draft, release, &[When::DuringSteps], at.weight) == Progress::Waiting {
-            return Progress::Waiting;
-        }
+        ask_for_approval(view, release, &[When::DuringSteps], at.weight)?;
         if at.index >= at.of {
-            begin_bake(view, draft, release);
-            return Progress::Waiting;
+            return begin_bake(view, draft, release);
         }
         at = step(steps, at.index + 1);
         draft.status.step = Some(at.clone());

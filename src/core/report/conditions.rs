@@ -5,18 +5,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::status::Phase,
-    core::{decision::draft::Draft, facts::Snapshot, view::declared::Pair, why::Why},
+    core::{
+        decision::{
+            draft::Draft,
+            wait::{Until, Wait},
+        },
+        facts::Snapshot,
+        view::declared::Pair,
+        why::Why,
+    },
 };
 
 /// Sets all conditions from the draft; a condition keeps its time as long as its status does not change.
-pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
-    let why = draft.why.to_string();
+pub fn set(draft: &mut Draft, snapshot: &Snapshot, wait: &Wait, now: Timestamp) {
+    let why = wait.why.to_string();
     let phase = draft.status.phase.unwrap_or(Phase::Pending);
     let at_rest = matches!(phase, Phase::Healthy | Phase::RolledBack) && draft.status.release.is_none();
     // design §3: RolledBack is Stalled, also while the Deployment's own roll-out of what is held is being stopped.
     let held = phase == Phase::RolledBack && at_rest;
-    let stalled = held || draft.why.needs_a_person() && !matches!(draft.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
-    let refused = matches!(draft.why, Why::Refused(_));
+    let refused = matches!(wait.why, Why::Refused(_));
+    let is_asked = matches!(wait.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
+    let stalled = held || refused || (wait.until == Until::Person && !is_asked);
     let reason = format!("{phase:?}");
     // kstatus: a resource that is stalled says so; it is Ready all the same where clients are served as they should be.
     one(draft, "Ready", at_rest && (!refused || phase == Phase::RolledBack), &reason, &why, snapshot, now);
@@ -46,7 +55,7 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, now: Timestamp) {
         };
         one(draft, "Guarded", guarded, reason, message, snapshot, now);
     }
-    let paused = match &draft.why {
+    let paused = match &wait.why {
         Why::PausedBySpec { .. } => Some("PausedBySpec"),
         Why::ApprovalAwaited { .. } => Some("ApprovalAwaited"),
         Why::KeptForDebugging { .. } => Some("KeptForDebugging"),

@@ -1,5 +1,7 @@
 //! At rest, with a declared pair: a release begins when `live` names another version.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::{
         policy::Idle,
@@ -7,7 +9,12 @@ use crate::{
     },
     core::{
         accept,
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            notice::Reason,
+            wait::{Flow, Wait},
+        },
         release::begin::{begin, pending_version},
         request::{self, command::Command},
         traffic::selectors::affinity,
@@ -18,15 +25,15 @@ use crate::{
 };
 
 /// Decides while no release is under way.
-pub fn rest(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
-    let progress = decide(view, draft, declared);
+pub fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Wait {
+    let wait = Wait::of(run(view, draft, declared));
     if draft.status.release.is_none() && draft.refusal.as_ref().is_none_or(|refusal| !refusal.leaves_live_open()) {
-        affinity::give_back(view, draft);
+        let _ = affinity::give_back(view, draft);
     }
-    progress
+    wait
 }
 
-fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+fn run(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Flow {
     let policy = view.snapshot.policy.as_deref();
     draft.refusal = accept::refusal(view, policy);
     // Answered now, so that it is carried out now, whatever is waited for below.
@@ -39,14 +46,15 @@ fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progres
     draft.status.stable = Some(live.version());
     if !view.snapshot.rollout.has_finalizer {
         draft.act(Action::AddFinalizer);
-        return draft.wait(Why::Recording);
+        return Why::Recording.until_answered();
     }
-    let mut guard = Progress::Done;
+    let mut guard = Continue(());
     // What a release would be refused for does not take its clients from the live version.
     if draft.refusal.as_ref().is_none_or(|refusal| !refusal.leaves_live_open()) {
         let is_wanted = view.wanted().is_none_or(|wanted| wanted.uid == view.hello.uid);
-        if pin_live(view, draft, &live) == Progress::Waiting && (is_wanted || live.ready_count() > 0) {
-            return Progress::Waiting;
+        let pinned = pin_live(view, draft, &live);
+        if is_wanted || live.ready_count() > 0 {
+            pinned?;
         }
         guard = probe_guard(view, draft);
     }
@@ -54,34 +62,36 @@ fn decide(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progres
         draft.status.canary = None;
         draft.enter(Phase::Healthy);
         let refusal = draft.refusal.clone();
-        return draft
-            .wait(refusal.map_or_else(|| Why::Serving { load: view.load(), revision: live.replica_set.revision.clone() }, Why::Refused));
+        return match refusal {
+            Some(refusal) => Why::Refused(refusal).for_a_person(),
+            None => Why::Serving { load: view.load(), revision: live.replica_set.revision.clone() }.at_rest(),
+        };
     };
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == wanted.revision).cloned() {
         draft.enter(Phase::RolledBack);
         let side = declared.side(view, wanted).filter(|side| side.replica_set.revision == wanted.revision);
         let held = side.map_or_else(|| pending_version(wanted), |side| side.version());
         draft.status.canary = Some(Version { name: wanted.name.clone(), ..held });
-        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+        return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
     }
     if let Some(refusal) = draft.refusal.clone() {
         draft.enter(Phase::Healthy);
-        return draft.wait(Why::Refused(refusal));
+        return Why::Refused(refusal).for_a_person();
     }
-    let Some(policy) = policy else { return draft.wait(Why::Recording) };
+    let Some(policy) = policy else { return Why::Recording.until_answered() };
     // Whether it is refused is known in a moment.
-    if policy.idle == Idle::ScaleToZero && guard == Progress::Waiting {
-        return draft.wait(Why::Recording);
+    if policy.idle == Idle::ScaleToZero && guard.is_break() {
+        return Why::Recording.until_answered();
     }
     let name = wanted.name.clone();
     begin(view, draft, policy, wanted);
     draft.status.canary.get_or_insert_default().name.clone_from(&name);
-    draft.wait(Why::Beginning { canary: name })
+    Why::Beginning { canary: name }.until_answered()
 }
 
 /// No live version is on record, or its Deployment is gone: the one that the Services name, or else the one that is to be live, is awaited
 /// and recorded. A Service that names it already is not written.
-fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Progress {
+fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Flow {
     draft.status.stable = None;
     draft.status.canary = None;
     draft.enter(Phase::Pending);
@@ -89,7 +99,7 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
     let accepted = view.snapshot.rollout.has_finalizer;
     let stops = draft.refusal.clone().filter(|refusal| !accepted || refusal.leaves_live_open());
     if let Some(refusal) = stops {
-        return draft.wait(Why::Refused(refusal));
+        return Why::Refused(refusal).for_a_person();
     }
     let deployment = view.hello.name.clone();
     // Where another one had the clients and is gone, some ready pods are better than none.
@@ -99,12 +109,12 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Prog
         draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
         // Healthy it is once every Service names it: until then another one, which is on its way out, may have clients.
         draft.wake(view.now);
-        return draft.wait(Why::Recording);
+        return Why::Recording.until_answered();
     }
     let stuck = view.hello.status.progressing_reason == "ProgressDeadlineExceeded";
-    draft.wait(match draft.refusal.clone() {
-        Some(refusal) => Why::Refused(refusal),
-        None if stuck => Why::NativeRolloutStuck { deployment },
-        None => Why::NativeRollout { deployment },
-    })
+    match draft.refusal.clone() {
+        Some(refusal) => Why::Refused(refusal).for_a_person(),
+        None if stuck => Why::NativeRolloutStuck { deployment }.for_a_person(),
+        None => Why::NativeRollout { deployment }.at_rest(),
+    }
 }

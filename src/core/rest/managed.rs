@@ -1,5 +1,7 @@
 //! At rest, with a managed Deployment.
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use crate::{
     api::{
         PolicySpec,
@@ -7,7 +9,12 @@ use crate::{
     },
     core::{
         accept,
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            notice::Reason,
+            wait::{Flow, Part, Wait},
+        },
         facts::deployment::ReplicaSetFacts,
         history,
         release::begin::{begin, pending_version},
@@ -26,14 +33,18 @@ use crate::{
 const LEFT_OVER: &str = "left over from an earlier release";
 
 /// Decides while no release is under way.
-pub fn decide(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn decide(view: &View<'_>, draft: &mut Draft) -> Wait {
+    Wait::of(run(view, draft))
+}
+
+fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     let policy = view.snapshot.policy.as_deref();
     draft.refusal = accept::refusal(view, policy);
     let command = request::take(view, draft);
     let Some(live) = live(view, draft) else { return find_live(view, draft) };
     if !view.snapshot.rollout.has_finalizer {
         draft.act(Action::AddFinalizer);
-        return draft.wait(Why::Recording);
+        return Why::Recording.until_answered();
     }
     if view.snapshot.guarded.is_none() && draft.refusal.is_none() {
         draft.act(Action::ProbeGuard { deployment: view.hello.name.clone() });
@@ -52,16 +63,16 @@ fn live<'a>(view: &View<'a>, draft: &mut Draft) -> Option<Side<'a>> {
 }
 
 /// No live version is on record, or it is gone: one complete version is awaited and recorded.
-fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
+fn find_live(view: &View<'_>, draft: &mut Draft) -> Flow {
     let hello = view.hello;
     let unguarded = draft.status.stable.take();
     draft.enter(Phase::Pending);
-    if view.snapshot.rollout.has_finalizer && open_at_once(view, draft) == Progress::Waiting {
+    if view.snapshot.rollout.has_finalizer && open_at_once(view, draft).is_break() {
         // A write of ours that was answered late, for a release that was over by then.
-        return draft.wait(Why::NativeRollout { deployment: hello.name.clone() });
+        return Why::NativeRollout { deployment: hello.name.clone() }.at_rest();
     }
     if let Some(refusal) = draft.refusal.clone() {
-        return draft.wait(Why::Refused(refusal));
+        return Why::Refused(refusal).for_a_person();
     }
     if let Some(set) = complete_version(view) {
         if let Some(before) = &unguarded {
@@ -71,7 +82,7 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
         draft.notice(Reason::Accepted, format!("revision {} of Deployment {} is the live version", set.revision, hello.name));
         draft.enter(Phase::Healthy);
         draft.wake(view.now);
-        return draft.wait(Why::Serving { load: view.load(), revision: set.revision.clone() });
+        return Why::Serving { load: view.load(), revision: set.revision.clone() }.at_rest();
     }
     if hello.paused && hello.observed() && view.own_replica_sets().all(|set| set.replicas == 0) {
         // Paused before its first pods or at 0: nothing is live that could be protected.
@@ -79,7 +90,7 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Progress {
     }
     let stuck = hello.status.progressing_reason == "ProgressDeadlineExceeded";
     let deployment = hello.name.clone();
-    draft.wait(if stuck { Why::NativeRolloutStuck { deployment } } else { Why::NativeRollout { deployment } })
+    if stuck { Why::NativeRolloutStuck { deployment }.for_a_person() } else { Why::NativeRollout { deployment }.at_rest() }
 }
 
 /// The ReplicaSet of the one version that runs, complete: the Deployment's newest after a roll-out, or, where it is paused with
@@ -118,12 +129,12 @@ fn note_unguarded(view: &View<'_>, draft: &mut Draft, set: &ReplicaSetFacts, bef
 }
 
 /// One version: everything of ours is taken away, in this order: pins and labels, pause and hand-over, Deployments.
-fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
+fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Flow {
     let strangers_gone = view::lingering(view).is_none();
-    if remove_leftovers(view, draft) == Progress::Waiting || !strangers_gone || see_off(view, draft) == Progress::Waiting {
-        return draft.wait(back::removing(view, LEFT_OVER.into()));
+    if remove_leftovers(view, draft).is_break() || !strangers_gone || see_off(view, draft).is_break() {
+        return back::removing(view, LEFT_OVER.into()).until_answered();
     }
-    let opened = open_all(view, draft);
+    let _ = open_all(view, draft);
     if view.handover() || view.hello.paused {
         draft.act(Action::EndHandover {
             deployment: view.hello.object(),
@@ -134,28 +145,21 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
     draft.status.canary = None;
     draft.enter(Phase::Healthy);
     if let Some(refusal) = draft.refusal.clone() {
-        return draft.wait(Why::Refused(refusal));
+        return Why::Refused(refusal).for_a_person();
     }
-    draft.wait(Why::Serving { load: view.load(), revision: live.replica_set.revision.clone() });
-    opened
+    Why::Serving { load: view.load(), revision: live.replica_set.revision.clone() }.at_rest()
 }
 
 /// Removes what is left of a canary, such as one whose making was answered when its release was over.
-fn remove_leftovers(view: &View<'_>, draft: &mut Draft) -> Progress {
+fn remove_leftovers(view: &View<'_>, draft: &mut Draft) -> Part {
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
     }
-    if view.ours().next().is_some() { Progress::Waiting } else { Progress::Done }
+    if view.ours().next().is_some() { Break(()) } else { Continue(()) }
 }
 
 /// The template is not the live version's: released, held, or caught in the middle of a native roll-out.
-fn pending_template(
-    view: &View<'_>,
-    draft: &mut Draft,
-    policy: Option<&PolicySpec>,
-    live: &Side<'_>,
-    command: Option<Command>,
-) -> Progress {
+fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySpec>, live: &Side<'_>, command: Option<Command>) -> Flow {
     let hello = view.hello;
     if is_native_rollout_ahead(view, live) {
         // Too far to be taken back without a loss of capacity: it finishes natively, as it would without Stepgate.
@@ -177,13 +181,11 @@ fn pending_template(
         if draft.status.canary.as_ref().is_none_or(|canary| canary.revision != hello.revision) {
             draft.status.canary = Some(pending_version(hello));
         }
-        if remove_leftovers(view, draft) == Progress::Waiting {
-            return draft.wait(back::removing(view, LEFT_OVER.into()));
+        if remove_leftovers(view, draft).is_break() {
+            return back::removing(view, LEFT_OVER.into()).until_answered();
         }
-        if native::hold_back(view, draft, live) == Progress::Waiting {
-            return Progress::Waiting;
-        }
-        return draft.wait(Why::Held { revision: rejected.revision, reason: rejected.reason });
+        native::hold_back(view, draft, live)?;
+        return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
     }
     if hello.replicas == 0 {
         draft.notice(Reason::ScaledToZero, format!("Deployment {} has no replicas, so there is nothing to release", hello.name));
@@ -191,7 +193,7 @@ fn pending_template(
         draft.enter(Phase::Pending);
         return if hello.paused {
             draft.act(Action::SetPaused { deployment: hello.object(), paused: false });
-            draft.wait(Why::NativeRollout { deployment: hello.name.clone() })
+            Why::NativeRollout { deployment: hello.name.clone() }.at_rest()
         } else {
             find_live(view, draft)
         };
@@ -210,8 +212,8 @@ fn pending_template(
             draft.enter(Phase::RolledBack);
         }
         // However long that takes to be put right.
-        remove_leftovers(view, draft);
-        return draft.wait(Why::Refused(refusal));
+        let _ = remove_leftovers(view, draft);
+        return Why::Refused(refusal).for_a_person();
     }
     match policy {
         Some(policy) => {
@@ -220,9 +222,10 @@ fn pending_template(
             }
             begin(view, draft, policy, hello);
             let canary = names::canary(&hello.name, &hello.revision);
-            draft.wait(if view.is_worker() { Why::CreatingCanary { name: canary } } else { Why::Beginning { canary } })
+            let why = if view.is_worker() { Why::CreatingCanary { name: canary } } else { Why::Beginning { canary } };
+            why.until_answered()
         }
-        None => draft.wait(Why::Recording),
+        None => Why::Recording.until_answered(),
     }
 }
 

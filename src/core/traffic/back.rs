@@ -1,5 +1,7 @@
 //! The way back of traffic: every Service to the live side, waiting for nothing; then the time until everybody has followed.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::{
         Span,
@@ -10,7 +12,7 @@ use crate::{
             action::Action,
             draft::Draft,
             time::{after, bounded},
-            wait::Progress,
+            wait::Flow,
         },
         facts::{pin::Pin, service::ServiceFacts},
         traffic::{
@@ -28,7 +30,7 @@ const DRAIN: Span = Span::seconds(5);
 
 /// Pins every Service to the live side: one write each, in this very decision. Not where the live side has no ready pod and the canary
 /// has: clients are never moved to the worse side.
-pub fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Progress {
+pub fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Flow {
     let target = live.pin();
     // Once the canary is on its way out the pins may come off again, and stay off.
     let managed = matches!(view.pair, Pair::Managed { .. });
@@ -36,14 +38,14 @@ pub fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, re
     let is_back = |pin: Pin| pin == target || canary_is_gone && pin == view.rest_pin();
     let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| !is_back(view.pin(service))).collect();
     if away.is_empty() {
-        return Progress::Done;
+        return Continue(());
     }
     let others = away.iter().any(|service| !view.selected(service, &Pin::Open).is_empty());
     if live.ready_count() == 0 && others {
-        return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
+        return Why::BothSidesBad { reason: reason.to_owned() }.for_a_person();
     }
     move_services(view, draft, away, &target);
-    draft.wait(Why::TakingBack { load: Load::Clients, reason: reason.to_owned() })
+    Why::TakingBack { load: Load::Clients, reason: reason.to_owned() }.until_answered()
 }
 
 /// A live version of the user's own that was set to 0 after traffic had begun, by its owner or by an `idle: ScaleToZero` whose answer was
@@ -57,7 +59,7 @@ pub fn raise_live(view: &View<'_>, draft: &mut Draft, release: &Release, live: &
 
 /// Waits until the endpoints show the live side only, and then for the time that nodes and, after a movement that no failure
 /// caused, kept-alive connections are given.
-pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
+pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Flow {
     if view.is_worker() {
         return pods::settle_down(view, draft, release);
     }
@@ -66,7 +68,7 @@ pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: 
         |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
     let services: Vec<String> = view.services().iter().filter(|service| elsewhere(service)).map(|service| service.name.clone()).collect();
     if confirmed_at.is_none() && !services.is_empty() {
-        return draft.wait(Why::Confirming { weight: 0, services });
+        return Why::Confirming { weight: 0, services }.until_answered();
     }
     // Without the Service that there was there is nothing to be seen.
     let routed = (!view.services().is_empty()).then_some(0);
@@ -76,10 +78,9 @@ pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: 
     let drains = release.rollback.as_ref().is_some_and(|rollback| rollback.reason.drains());
     let until = after(confirmed_at, settle(view, release).max(if drains { DRAIN } else { Span::default() }));
     if view.now < until {
-        draft.wake(until);
-        return draft.wait(Why::Settling { weight: 0, until });
+        return Why::Settling { weight: 0, until }.until(until);
     }
-    Progress::Done
+    Continue(())
 }
 
 /// Whether a pod of that uid is still there and could answer.

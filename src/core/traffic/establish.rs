@@ -1,6 +1,6 @@
 //! One change of weight, in its order: scale first and wait for available pods, labels, then the selectors, then the endpoints.
 
-use jiff::Timestamp;
+use std::ops::ControlFlow::{Break, Continue};
 
 use crate::{
     api::{
@@ -8,7 +8,13 @@ use crate::{
         status::{Release, Traffic},
     },
     core::{
-        decision::{action::Action, draft::Draft, notice::Reason, time::after, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            notice::Reason,
+            time::after,
+            wait::{Flow, Part},
+        },
         facts::{pin::Pin, pod::PodFacts, service::ServiceFacts},
         gate::readiness::min_ready,
         share::{percent, share},
@@ -46,9 +52,11 @@ pub fn settle(view: &View<'_>, release: &Release) -> Span {
 ///
 /// Done means confirmed: the endpoints of every Service are exactly the ready pods that the weight asks for. Without Services it means that
 /// these pods are there.
-pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: u8, sides: Sides<'_, '_>) -> Progress {
+pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: u8, sides: Sides<'_, '_>) -> Flow {
     let desired = view.share(weight);
-    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::ChangingWeight { weight: desired }) };
+    let Some(deployment) = view.canary_deployment() else {
+        return Why::ChangingWeight { weight: desired }.within(release.policy.progress_deadline);
+    };
     let size = view.full_size();
     let split = view.split(&release.policy, weight);
     let asked = split::size(&release.policy, weight, split, size);
@@ -68,28 +76,26 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
             // What the pods are now they are not any more when this is read.
             draft.status.traffic = Some(Traffic { desired, ..Traffic::default() });
         }
-        if shelter(view, draft, sides) == Progress::Waiting {
+        if shelter(view, draft, sides).is_break() {
             let ready = sides.canary.ready_count();
-            draft.deadline(release.policy.progress_deadline, view.now);
-            return draft.wait(Why::Sheltering { ready, needed });
+            return Why::Sheltering { ready, needed }.within(release.policy.progress_deadline);
         }
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
     let stands = stands(view, draft);
-    if affinity::hold(view, draft, release) == Progress::Waiting {
+    if let Break(wait) = affinity::hold(view, draft, release) {
         if stands {
             draft.notice(Reason::SelectorContested, "the session affinity of a Service is not what the policy asks for; setting it again");
         }
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return Progress::Waiting;
+        return Break(wait.within(release.policy.progress_deadline));
     }
     let target = split.pin(sides.canary.value);
     if let Split::Rotation { canary, stable } = split
-        && label(view, draft, &chosen(view, sides, canary.max(kept(release, weight, sides.canary)), stable)) == Progress::Waiting
+        && label(view, draft, &chosen(view, sides, canary.max(kept(release, weight, sides.canary)), stable)).is_break()
     {
         draft.status.traffic = Some(Traffic { desired: weight, ..Traffic::default() });
-        return draft.wait(Why::ChangingWeight { weight });
+        return Why::ChangingWeight { weight }.within(release.policy.progress_deadline);
     }
     let to_move: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if !to_move.is_empty() {
@@ -98,13 +104,10 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         if to_move.iter().any(|service| count(view.selected(service, &target).iter()) < enough) {
             return await_pods(view, draft, release, sides.canary, view.hello.replicas);
         }
-        if target == Pin::Open && see_off(view, draft) == Progress::Waiting {
-            draft.deadline(release.policy.progress_deadline, view.now);
-            return draft.wait(Why::ChangingWeight { weight });
+        if target == Pin::Open && see_off(view, draft).is_break() {
+            return Why::ChangingWeight { weight }.within(release.policy.progress_deadline);
         }
-        if read_pods_first(view, draft) == Progress::Waiting {
-            return Progress::Waiting;
-        }
+        read_pods_first(view, draft)?;
         if stands {
             let names: Vec<&str> = to_move.iter().map(|service| service.name.as_str()).collect();
             draft.notice(
@@ -115,19 +118,17 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         move_services(view, draft, to_move, &target);
         // What the endpoints gave a moment ago is over by the time this is read.
         draft.status.traffic = Some(Traffic { desired: weight, ..Traffic::default() });
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::ChangingWeight { weight });
+        return Why::ChangingWeight { weight }.within(release.policy.progress_deadline);
     }
     let unconfirmed = view.unconfirmed();
     if !unconfirmed.is_empty() {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Confirming { weight, services: unconfirmed });
+        return Why::Confirming { weight, services: unconfirmed }.within(release.policy.progress_deadline);
     }
     if let Some(traffic) = &mut draft.status.traffic {
         traffic.clients = traffic.routed.and(affinity::moved(&release.policy, weight, size));
     }
     retire_labels(view, draft, split);
-    Progress::Done
+    Continue(())
 }
 
 /// Whether the step stands: held, and waiting for nothing. What is not as it was then, somebody else wrote. (After a shelter the clock of
@@ -154,7 +155,7 @@ pub fn routed(view: &View<'_>, sides: Sides<'_, '_>) -> Option<u8> {
 
 /// Where canary pods were lost and the Services, as they are pinned now, select fewer ready pods than they should: lets both sides
 /// serve until replacements are there. This is not a rollback, and is not taken for one: the pin is removed, not set to the live side.
-fn shelter(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>) -> Progress {
+fn shelter(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>) -> Part {
     let (enough, shared) = (enough(view, sides), view.shared_pin());
     let thin = |service: &&ServiceFacts| {
         let pin = view.pin(service);
@@ -166,22 +167,19 @@ fn shelter(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>) -> Progress
     if services.is_empty() || live_ready == 0 {
         let sheltered = view.services().iter().any(|service| view.pin(service) == shared);
         let needs_more = draft.status.step.as_ref().is_some_and(|step| step.since.is_some() && step.weight > 50);
-        return if sheltered && needs_more { Progress::Waiting } else { Progress::Done };
+        return if sheltered && needs_more { Break(()) } else { Continue(()) };
     }
     if shared == Pin::Rotation {
         let all: Vec<&PodFacts> = sides.canary.ready().chain(sides.live.into_iter().flat_map(Side::ready)).collect();
-        if label(view, draft, &all) == Progress::Waiting {
-            return Progress::Waiting;
-        }
+        label(view, draft, &all)?;
     }
     let services = services.into_iter().filter(|service| view.pin(service) != shared).collect();
     move_services(view, draft, services, &shared);
-    Progress::Waiting
+    Break(())
 }
 
 /// Waits for canary pods, and says what keeps them.
-pub fn await_pods(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, needed: i32) -> Progress {
-    let until: Option<Timestamp> = draft.deadline(release.policy.progress_deadline, view.now);
+pub fn await_pods(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, needed: i32) -> Flow {
     if let Some(deployment) = view.canary_deployment()
         && deployment.min_ready_seconds > 0
         && canary.ready_count() > canary.available_count(deployment.min_ready_seconds, view.now)
@@ -190,5 +188,5 @@ pub fn await_pods(view: &View<'_>, draft: &mut Draft, release: &Release, canary:
         draft.wake(after(view.now, Span::seconds(1)));
     }
     let trouble = canary.pods.iter().find_map(|pod| pod.trouble.as_ref().map(|trouble| format!("pod {}: {trouble}", pod.name)));
-    draft.wait(Why::CanaryPods { needed, trouble, until })
+    Why::CanaryPods { needed, trouble, until: None }.within(release.policy.progress_deadline)
 }

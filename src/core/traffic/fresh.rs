@@ -1,9 +1,11 @@
 //! Pods read a moment ago: a watch that has gone silent must not move a release forward.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::Span,
     core::{
-        decision::{action::Action, draft::Draft, time::elapsed, wait::Progress},
+        decision::{action::Action, draft::Draft, time::elapsed, wait::Flow},
         view::View,
         why::Why,
     },
@@ -14,10 +16,10 @@ const FRESH: Span = Span::seconds(2);
 
 /// Makes sure that the pods were read from the API server itself a moment ago: a watch that has gone silent must not move a
 /// release forward (design §8.6).
-pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn read_pods_first(view: &View<'_>, draft: &mut Draft) -> Flow {
     if view.snapshot.pods_read_at.is_some_and(|at| elapsed(at, view.now) <= FRESH) {
-        return Progress::Done;
+        return Continue(());
     }
     draft.act(Action::ReadPods);
-    draft.wait(Why::Verifying)
+    Why::Verifying.until_answered()
 }

@@ -4,13 +4,15 @@
 //! keeps all of its own until the promotion: no weight is more than 50 % before it, and whatever becomes of the canary, as many pods work as
 //! their owner asks for.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::{
     api::{
         policy::{CanaryReplicas, Gate, OnFailure, PolicySpec, SplitMode, When},
         status::{Release, Traffic},
     },
     core::{
-        decision::{action::Action, draft::Draft, wait::Progress},
+        decision::{action::Action, draft::Draft, wait::Flow},
         share::percent,
         view::{self, View, handover::adopted, side::Side},
         why::{
@@ -67,35 +69,35 @@ pub fn report(view: &View<'_>, draft: &mut Draft, new: &[&Side<'_>], live: Optio
 }
 
 /// Ends the canary's pods, all of them by one write. Not where they are the only ones that work.
-pub fn take_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Progress {
+pub fn take_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, reason: &str) -> Flow {
     let deployment = view.canary_deployment().filter(|deployment| !deployment.deleting && deployment.replicas > 0);
     // Where the old ReplicaSet is empty the Deployment controller would only give its pods to the adopted one again.
     let adopted = adopted(view).filter(|side| live.replica_set.replicas > 0 && side.replica_set.replicas > 0);
     let action = match (&adopted, deployment) {
         (Some(side), _) => Action::ScaleReplicaSet { replica_set: side.replica_set.object(), replicas: 0 },
         (None, Some(deployment)) => Action::ScaleCanary { deployment: deployment.object(), replicas: 0 },
-        (None, None) => return Progress::Done,
+        (None, None) => return Continue(()),
     };
     if live.ready_count() == 0 && adopted.or_else(|| view.canary()).is_some_and(|side| side.ready_count() > 0) {
         draft.status.traffic = Some(Traffic { desired: 0, routed: Some(100), clients: None });
-        return draft.wait(Why::BothSidesBad { reason: reason.to_owned() });
+        return Why::BothSidesBad { reason: reason.to_owned() }.for_a_person();
     }
     draft.act(action);
-    draft.wait(Why::TakingBack { load: Load::Work, reason: reason.to_owned() })
+    Why::TakingBack { load: Load::Work, reason: reason.to_owned() }.until_answered()
 }
 
 /// Waits until the canary's pods have been told to end, and puts that on record.
-pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let Some(rollback) = &release.rollback else { return Progress::Done };
+pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
+    let Some(rollback) = &release.rollback else { return Continue(()) };
     // The removal of a Deployment, by whomever, reaches its pods last.
     let has_pods = view.canary().or_else(|| adopted(view)).is_some_and(|side| !side.pods.is_empty());
     let at_work = has_pods || view::lingering(view).is_some();
     if rollback.confirmed_at.is_none() && at_work {
-        return draft.wait(Why::TakingBack { load: Load::Work, reason: rollback.message.clone() });
+        return Why::TakingBack { load: Load::Work, reason: rollback.message.clone() }.until_answered();
     }
     draft.status.traffic = Some(Traffic { desired: 0, routed: Some(0), clients: None });
     if let Some(rollback) = draft.status.release.as_mut().and_then(|release| release.rollback.as_mut()) {
         rollback.confirmed_at.get_or_insert(view.now);
     }
-    Progress::Done
+    Continue(())
 }

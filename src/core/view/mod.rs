@@ -15,6 +15,7 @@ use crate::{
         status::{Phase, Release},
     },
     core::{
+        decision::record::is_recorded,
         facts::{
             Snapshot,
             deployment::{DeploymentFacts, ReplicaSetFacts},
@@ -45,6 +46,11 @@ impl<'a> View<'a> {
         let name = pair.live_name(snapshot);
         let hello = snapshot.deployments.iter().find(|deployment| deployment.name == *name)?;
         Some(Self { snapshot, now, pair, hello })
+    }
+
+    /// Whether the API server has the release of the last decision on record.
+    pub fn is_recorded(&self) -> bool {
+        is_recorded(self.snapshot.on_record.as_ref(), &self.snapshot.status)
     }
 
     /// The release under way.

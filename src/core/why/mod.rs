@@ -90,18 +90,52 @@ pub enum Why {
 }
 
 impl Why {
-    /// Whether a person has to do something for this to end.
-    pub fn needs_a_person(&self) -> bool {
-        matches!(
-            self,
-            Self::NativeRolloutStuck { .. }
-                | Self::Refused(_)
-                | Self::ApprovalAwaited { .. }
-                | Self::PausedBySpec { .. }
-                | Self::KeptForDebugging { .. }
-                | Self::Held { .. }
-                | Self::BothSidesBad { .. }
-        )
+    /// Names the time at which the wait ends at the latest, where the sentence has a place for it.
+    pub fn names_until(&mut self, time: Timestamp) {
+        if let Self::CanaryPods { until, .. } | Self::Gates { until, .. } = self {
+            *until = Some(time);
+        }
+    }
+
+    /// The name of the reason, for machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Serving { .. } => "Serving",
+            Self::NativeRollout { .. } => "NativeRollout",
+            Self::NativeRolloutStuck { .. } => "NativeRolloutStuck",
+            Self::LiveVersionGone { .. } => "LiveVersionGone",
+            Self::Refused(_) => "Refused",
+            Self::Recording => "Recording",
+            Self::Beginning { .. } => "Beginning",
+            Self::Pausing { .. } => "Pausing",
+            Self::Restoring { .. } => "Restoring",
+            Self::Pinning { .. } => "Pinning",
+            Self::KeepingClients { .. } => "KeepingClients",
+            Self::CreatingCanary { .. } => "CreatingCanary",
+            Self::CanaryBeingRemoved { .. } => "CanaryBeingRemoved",
+            Self::CanaryPods { .. } => "CanaryPods",
+            Self::Gates { .. } => "Gates",
+            Self::Verifying => "Verifying",
+            Self::ChangingWeight { .. } => "ChangingWeight",
+            Self::Confirming { .. } => "Confirming",
+            Self::Settling { .. } => "Settling",
+            Self::Holding { .. } => "Holding",
+            Self::ApprovalAwaited { .. } => "ApprovalAwaited",
+            Self::PausedBySpec { .. } => "PausedBySpec",
+            Self::Sheltering { .. } => "Sheltering",
+            Self::Baking { .. } => "Baking",
+            Self::AdoptionAwaits(_) => "AdoptionAwaits",
+            Self::Adopting(_) => "Adopting",
+            Self::Rolling(_) => "Rolling",
+            Self::Swapping { .. } => "Swapping",
+            Self::TakingBack { .. } => "TakingBack",
+            Self::BothSidesBad { .. } => "BothSidesBad",
+            Self::RemovingCanary { .. } => "RemovingCanary",
+            Self::KeptForDebugging { .. } => "KeptForDebugging",
+            Self::Held { .. } => "Held",
+            Self::Deleting => "Deleting",
+            Self::WorkloadGoing { .. } => "WorkloadGoing",
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
         decision::{
             Decision,
             action::Action,
-            record::{Difference, difference, is_recorded},
+            record::{Difference, difference},
+            wait::Until,
         },
         facts::{Snapshot, pin::Pin},
         tests::model::Model,
@@ -27,8 +28,9 @@ impl Model {
     /// Asserts it of a decision, made of this snapshot, now.
     pub(super) fn check_decision(&self, snapshot: &Snapshot, decision: &Decision) {
         assert_eq!(decide(snapshot, self.now), *decision, "two answers to one question\n{}", self.trace.join("\n"));
-        assert!(!decision.status.why.is_empty() && decision.status.why == decision.why.to_string(), "{}", self.trace.join("\n"));
+        assert!(!decision.status.why.is_empty() && decision.status.why == decision.wait.why.to_string(), "{}", self.trace.join("\n"));
         let (snapshot, decision) = self.check_end(snapshot, decision);
+        self.check_deadline(&decision);
         // What is done changes the world, and is asked about then.
         if decision.actions.is_empty() {
             self.check_wait(&decision);
@@ -50,7 +52,7 @@ impl Model {
                 recorded.clone_from(&decision.status);
             }
             known.status.clone_from(&decision.status);
-            known.recorded = is_recorded(Some(&recorded), &decision.status);
+            known.on_record = Some(recorded.clone());
             let next = decide(&known, self.now);
             if next.actions == decision.actions && next.status == decision.status {
                 return (known, next);
@@ -71,19 +73,30 @@ impl Model {
         }
     }
 
+    /// The second law: a deadline runs in a release that goes forward only, and the decision is looked at again when it is over.
+    fn check_deadline(&self, decision: &Decision) {
+        if !matches!(decision.wait.until, Until::Deadline(_)) || self.rollout.spec.paused || decision.status.step.is_none() {
+            return;
+        }
+        let phases = [Phase::Preparing, Phase::Progressing, Phase::Baking, Phase::Promoting];
+        assert!(decision.status.phase.is_some_and(|phase| phases.contains(&phase)), "{:?}\n{}", decision.wait, self.trace.join("\n"));
+        let at = decision.status.waiting.as_ref().and_then(|waiting| waiting.at);
+        assert!(at.is_some() && decision.wake_at <= at && decision.wake_at.is_some(), "{:?}\n{}", decision.wait, self.trace.join("\n"));
+    }
+
     /// A decision that does nothing, again and again, says nothing that is over, and ends: somebody else, or time, moves it on.
     fn check_wait(&self, decision: &Decision) {
         let trace = || self.trace.join("\n");
-        assert!(decision.why != Why::Recording, "nothing is written down\n{}", trace());
+        assert!(decision.wait.why != Why::Recording, "nothing is written down\n{}", trace());
         assert!(decision.notices.is_empty(), "told again and again: {:?}\n{}", decision.notices, trace());
-        assert!(decision.wake_at.is_none_or(|at| at > self.now), "asks to be asked at once: {:?}\n{}", decision.why, trace());
+        assert!(decision.wake_at.is_none_or(|at| at > self.now), "asks to be asked at once: {:?}\n{}", decision.wait, trace());
         let status = &decision.status;
         let goes_on = status.release.as_ref().is_some_and(|release| release.rollback.is_none())
             && matches!(status.phase, Some(Phase::Preparing | Phase::Progressing | Phase::Baking));
-        let clocks_run = !self.rollout.spec.paused && !decision.why.needs_a_person();
+        let clocks_run = !self.rollout.spec.paused && decision.wait.until != Until::Person;
         // A Deployment that was set to 0 ends its release without a rollback; the garbage collector has no deadline.
-        let ends = matches!(decision.why, Why::RemovingCanary { .. } | Why::TakingBack { load: Load::Work, .. });
-        assert!(!goes_on || !clocks_run || ends || decision.wake_at.is_some(), "waits for ever: {:?}\n{}", decision.why, trace());
+        let ends = matches!(decision.wait.why, Why::RemovingCanary { .. } | Why::TakingBack { load: Load::Work, .. });
+        assert!(!goes_on || !clocks_run || ends || decision.wake_at.is_some(), "waits for ever: {:?}\n{}", decision.wait, trace());
     }
 
     /// Until the time that it names, and for ever where it names none, time alone changes nothing.

@@ -22,17 +22,14 @@ use crate::api::{
     status::{Phase, RolloutStatus},
 };
 
-use crate::core::{
-    decision::record::is_recorded,
-    facts::{
-        Rival, RolloutFacts, Snapshot,
-        deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
-        labels::{Labels, Selector},
-        observed::ProbeFacts,
-        pod::PodFacts,
-        revision::revision,
-        service::{ServiceFacts, SessionAffinity},
-    },
+use crate::core::facts::{
+    Rival, RolloutFacts, Snapshot,
+    deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
+    labels::{Labels, Selector},
+    observed::ProbeFacts,
+    pod::PodFacts,
+    revision::revision,
+    service::{ServiceFacts, SessionAffinity},
 };
 
 /// The whole cluster, and the controller's memory.
@@ -285,7 +282,7 @@ impl Model {
         let status = self.status().clone();
         Snapshot {
             rollout: self.rollout.clone(),
-            recorded: is_recorded(Some(&self.recorded), &status),
+            on_record: Some(self.recorded.clone()),
             status,
             policy: Some(Arc::clone(&self.policy)),
             deployments: self.deployments.iter().cloned().map(Arc::new).collect(),

@@ -3,6 +3,8 @@
 //! What a Service's owner had is on record before it is changed, together with what it is changed to: by these two it is told what is found
 //! on the Service later. What is neither of them somebody else has written, and it is that which is given back.
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use std::sync::Arc;
 
 use crate::{
@@ -12,7 +14,12 @@ use crate::{
         status::{HeldAffinity, Release},
     },
     core::{
-        decision::{action::Action, draft::Draft, time::after, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            time::after,
+            wait::{Flow, Part},
+        },
         facts::service::{ServiceFacts, SessionAffinity},
         share::nested,
         traffic::selectors::pins::pin,
@@ -79,12 +86,12 @@ pub fn records(view: &View<'_>, known: &[HeldAffinity], policy: &PolicySpec) -> 
 
 /// Gives the Services the affinity that the policy asks for, once what they had is on record; called again, it does what is missing and
 /// nothing else. Done means that they have it.
-pub fn hold(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
+pub fn hold(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
     let records = records(view, &draft.status.affinity, &release.policy);
     let is_new = records.iter().any(|held| !draft.status.affinity.contains(held));
     draft.status.affinity = records;
     if is_new {
-        return draft.wait(Why::Recording);
+        return Why::Recording.until_answered();
     }
     let listed = view.services();
     for (service, owners) in lent(view, draft).into_iter().filter(|(service, _)| listed.iter().all(|one| one.name != service.name)) {
@@ -93,12 +100,13 @@ pub fn hold(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
     let services: Vec<(&ServiceFacts, SessionAffinity)> =
         listed.into_iter().filter_map(|service| Some((service, beside(view, draft, service)?))).collect();
     if services.is_empty() {
-        return Progress::Done;
+        return Continue(());
     }
     for (service, affinity) in &services {
         pin(view, draft, service, &view.pin(service), Some(*affinity));
     }
-    draft.wait(Why::KeepingClients { services: services.iter().map(|(service, _)| service.name.clone()).collect() })
+    Why::KeepingClients { services: services.iter().map(|(service, _)| service.name.clone()).collect() }
+        .within(release.policy.progress_deadline)
 }
 
 /// What a Service's affinity becomes in the very write that pins it: that of the release, once it is on record; the owner's, where no
@@ -109,7 +117,7 @@ pub fn beside(view: &View<'_>, draft: &Draft, service: &ServiceFacts) -> Option<
         None => lent_to(service.affinity, held),
         Some(release) if release.rollback.is_some() => None,
         Some(_) => {
-            let on_record = view.snapshot.recorded && view.snapshot.status.affinity.contains(held);
+            let on_record = view.is_recorded() && view.snapshot.status.affinity.contains(held);
             (on_record && service.affinity == held.owners()).then(|| held.set())
         }
     }
@@ -126,11 +134,11 @@ pub fn lent<'a>(view: &View<'a>, draft: &Draft) -> Vec<(&'a ServiceFacts, Sessio
 }
 
 /// Gives every Service its owner's affinity back, but for those that this decision writes already; called again, it does what is missing.
-pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Part {
     let lent = lent(view, draft);
     if lent.is_empty() {
         forget(view, draft);
-        return Progress::Done;
+        return Continue(());
     }
     for (service, owners) in lent {
         let is_written = |action: &Action| matches!(action, Action::PinService { service: other, .. } if other.name == service.name);
@@ -138,7 +146,7 @@ pub fn give_back(view: &View<'_>, draft: &mut Draft) -> Progress {
             pin(view, draft, service, &view.pin(service), Some(owners));
         }
     }
-    Progress::Waiting
+    Break(())
 }
 
 /// Every Service has its owner's affinity: what was on record of it goes, once no write of ours that nobody waits for any more can still

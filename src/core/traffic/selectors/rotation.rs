@@ -1,12 +1,14 @@
 //! The rotation label: which pods carry it, and in which order it is put on and taken off.
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use crate::{
     api::{ROTATION, status::Release},
     core::{
         decision::{
             action::{Action, Rotation},
             draft::Draft,
-            wait::Progress,
+            wait::Part,
         },
         facts::pod::PodFacts,
         traffic::selectors::{affinity, split::Split},
@@ -52,7 +54,7 @@ fn first<'a>(side: &Side<'a>, number: i32) -> Vec<&'a PodFacts> {
 
 /// Puts exactly these pods into rotation: the missing ones in first, then the others out, so that every moment in between has at
 /// least as many as both ends. Until that is done the weight is not what it should be.
-pub fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progress {
+pub fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Part {
     // A step that is over in this very decision may have asked for labels to be taken off.
     draft.actions.retain(|action| !matches!(action, Action::LabelPod { rotation: Rotation::Out, .. }));
     let missing = chosen.iter().filter(|pod| !pod.labels.contains_key(ROTATION));
@@ -62,10 +64,10 @@ pub fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Progre
         .chain(surplus.map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }))
         .collect();
     if labels.is_empty() {
-        return Progress::Done;
+        return Continue(());
     }
     draft.actions.extend(labels);
-    Progress::Waiting
+    Break(())
 }
 
 /// Takes the rotation label off, where the split does not use it. Only after the selectors are confirmed.

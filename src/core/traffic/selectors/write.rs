@@ -1,5 +1,7 @@
 //! Writes of selectors: to a pin, and back to what their owners wrote.
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use crate::{
     api::Span,
     core::{
@@ -7,7 +9,7 @@ use crate::{
             action::{Action, Rotation},
             draft::Draft,
             time::after,
-            wait::Progress,
+            wait::Part,
         },
         facts::{pin::Pin, pod::PodFacts, service::ServiceFacts},
         traffic::selectors::{affinity, pins::pin},
@@ -28,25 +30,28 @@ pub fn move_services(view: &View<'_>, draft: &mut Draft, services: Vec<&ServiceF
 }
 
 /// Waits before a Service is opened until it is known everywhere that the pods which its pin has kept out are ending.
-pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Part {
     let pinned = view.services().into_iter().any(|service| view.pin(service) != Pin::Open);
     let last = view.snapshot.pods.iter().filter(|pod| view.is_of_pair(pod)).filter_map(|pod| pod.deleting_since).max();
     let until = last.map(|last| after(last, PARTING)).filter(|until| pinned && *until > view.now);
-    until.map_or(Progress::Done, |until| {
+    until.map_or(Continue(()), |until| {
         draft.wake(until);
-        Progress::Waiting
+        Break(())
     })
 }
 
 /// Takes every Service to what it is at rest ([`View::rest_pin`]) and the rotation label off every pod, once the pods that have ended are
 /// seen off where a Service is opened; waits while there was something to do.
-pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Part {
     let opens = view.rest_pin() == Pin::Open;
-    if opens && see_off(view, draft) == Progress::Waiting { Progress::Waiting } else { open_at_once(view, draft) }
+    if opens {
+        see_off(view, draft)?;
+    }
+    open_at_once(view, draft)
 }
 
 /// The same without looking at the pods: for when those that a Service is pinned to are not there to serve.
-pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Part {
     let rest = view.rest_pin();
     let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).collect();
     let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
@@ -58,7 +63,7 @@ pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Progress {
         let owners = lent.iter().find(|(other, _)| other.name == service.name).map(|(_, owners)| *owners);
         pin(view, draft, service, &rest, owners);
     }
-    affinity::give_back(view, draft);
+    let _ = affinity::give_back(view, draft);
     draft.actions.extend(labelled.into_iter().map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }));
-    Progress::Waiting
+    Break(())
 }

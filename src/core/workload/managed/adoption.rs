@@ -1,5 +1,7 @@
 //! Adoption: the canary's ReplicaSet becomes the user's Deployment's own. The pods that were tested are the pods that stay.
 
+use std::ops::ControlFlow::Continue;
+
 use serde_json::Value;
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
         status::{Phase, Release, Rollback, RollbackReason},
     },
     core::{
-        decision::{action::Action, draft::Draft, notice::Reason, wait::Progress},
+        decision::{action::Action, draft::Draft, notice::Reason, wait::Flow},
         traffic::{establish::establish, fresh, pods, selectors::write},
         view::{
             self, View, handover, names,
@@ -30,26 +32,23 @@ use crate::{
 const PATIENCE: Span = Span::seconds(60);
 
 /// Makes the release permanent: by adoption, or by rolling where the policy says so or adoption cannot be.
-pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
     // A webhook that changed the canary's pods would make the Deployment controller see a stranger in the adopted ReplicaSet.
     let changed = sides.canary.replica_set.revision != release.revision;
     if release.policy.promotion == Promotion::Roll || changed || handover::has_begun(view) {
         return roll::proceed(view, draft, release, sides);
     }
     if let Some(wait) = precondition(view, draft, release, sides) {
-        let until = draft.deadline(PATIENCE, view.now);
-        if until.is_some_and(|until| until <= view.now) {
+        if draft.has_waited(PATIENCE, view.now) {
             return roll_instead(view, draft, wait);
         }
-        return draft.wait(Why::AdoptionAwaits(wait));
+        return Why::AdoptionAwaits(wait).within(PATIENCE);
     }
-    if canary::remove_twins(view, draft, &release.revision) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    canary::remove_twins(view, draft, &release.revision)?;
     hand_over(view, draft, release, sides.canary)
 }
 
-fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progress {
+fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Flow {
     draft.notice(
         Reason::RollingInstead,
         format!("waited {PATIENCE} for {wait}; the Deployment rolls itself instead, while the canary stands in"),
@@ -59,13 +58,13 @@ fn roll_instead(view: &View<'_>, draft: &mut Draft, wait: AdoptionWait) -> Progr
     } else {
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
-    draft.wait(Why::Rolling(RollStage::Unpausing))
+    Why::Rolling(RollStage::Unpausing).until_answered()
 }
 
 /// The first precondition that does not hold, having done what can be done about it.
 fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Option<AdoptionWait> {
     let (hello, canary) = (view.hello, view.canary_deployment()?);
-    if establish(view, draft, release, 100, sides) == Progress::Waiting {
+    if establish(view, draft, release, 100, sides).is_break() {
         return Some(if view.is_worker() { AdoptionWait::CanaryAvailable } else { AdoptionWait::ServicesPinned });
     }
     if !hello.observed() {
@@ -90,15 +89,15 @@ fn precondition(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Si
 }
 
 /// Label and surge on record, canary paused, surge open, both seen; then the one write.
-fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Progress {
+fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>) -> Flow {
     let hello = view.hello;
-    let Some(deployment) = view.canary_deployment() else { return draft.wait(Why::Adopting(AdoptionStage::HandingOver)) };
+    let Some(deployment) = view.canary_deployment() else { return Why::Adopting(AdoptionStage::HandingOver).until_answered() };
     if !view.is_labelled_for_handover() {
         // Taken off by hand in the middle of it, the label is put back with what it said.
         let kept = view.kept_max_surge();
         let label = handover::label(&release.revision, kept.as_ref().or(hello.max_surge()));
         draft.act(Action::BeginHandover { deployment: hello.object(), label });
-        return draft.wait(Why::Adopting(AdoptionStage::Recording));
+        return Why::Adopting(AdoptionStage::Recording).until_answered();
     }
     if !deployment.paused {
         // Unpaused it would at once start another set of pods (mechanics §7, H6).
@@ -109,49 +108,41 @@ fn hand_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
         draft.act(Action::OpenSurge { deployment: hello.object() });
     }
     if !deployment.paused || !opened || !deployment.observed() || !hello.observed() {
-        return draft.wait(Why::Adopting(AdoptionStage::Preparing));
+        return Why::Adopting(AdoptionStage::Preparing).until_answered();
     }
-    if fresh::read_pods_first(view, draft) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    fresh::read_pods_first(view, draft)?;
     draft.act(Action::AdoptReplicaSet { replica_set: canary.replica_set.object(), owner: hello.object(), size: hello.replicas });
-    draft.wait(Why::Adopting(AdoptionStage::HandingOver))
+    Why::Adopting(AdoptionStage::HandingOver).until_answered()
 }
 
 /// After the one write (or after a roll): guards the clients, waits for the old ReplicaSet to be empty, gives everything back.
-pub fn settle<'a>(view: &View<'a>, draft: &mut Draft, release: &Release) -> Option<End<'a>> {
+pub fn settle<'a>(view: &View<'a>, draft: &mut Draft, release: &Release) -> Flow<End<'a>> {
     let Some(successor) = view.successor() else {
-        draft.wait(Why::Adopting(AdoptionStage::HandingOver));
-        return None;
+        return Why::Adopting(AdoptionStage::HandingOver).until_answered();
     };
     let live = view.live();
     draft.enter(Phase::Promoting);
     pods::report(view, draft, &[&successor], live.as_ref());
     if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
         if is_endangered(view, &successor, old) {
-            return Some(End::Failed(protect(view, draft, &successor)));
+            return Continue(End::Failed(protect(view, draft, &successor)));
         }
-        if native::keep_from_returning(view, draft, Some(old)) == Progress::Waiting {
-            return None;
-        }
+        native::keep_from_returning(view, draft, Some(old))?;
         // Mechanics §2: with another template pending, the paused Deployment would keep both; at 0 the new one gets all.
         if view.hello.revision != release.revision && old.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: old.replica_set.object(), replicas: 0 });
         }
-        draft.wait(Why::Adopting(AdoptionStage::Draining));
-        return None;
+        return Why::Adopting(AdoptionStage::Draining).until_answered();
     }
     let size = view.hello.replicas;
     if !view.hello.observed()
         || successor.replica_set.replicas < size
         || successor.available_count(view.hello.min_ready_seconds, view.now) < size
     {
-        draft.wait(Why::Adopting(AdoptionStage::Counting));
-        return None;
+        return Why::Adopting(AdoptionStage::Counting).until_answered();
     }
     if view::lingering(view).is_some() {
-        draft.wait(Why::Rolling(RollStage::RemovingCanary));
-        return None;
+        return Why::Rolling(RollStage::RemovingCanary).until_answered();
     }
     give_back(view, draft, release, successor)
 }
@@ -182,10 +173,9 @@ fn protect(view: &View<'_>, draft: &mut Draft, successor: &Side<'_>) -> Rollback
 }
 
 /// Selectors, labels, the Deployment and the emptied canary, in an order in which every crash in between is harmless.
-fn give_back<'a>(view: &View<'_>, draft: &mut Draft, release: &Release, successor: Side<'a>) -> Option<End<'a>> {
-    if write::see_off(view, draft) == Progress::Waiting {
-        draft.wait(Why::Adopting(AdoptionStage::Parting));
-        return None;
+fn give_back<'a>(view: &View<'_>, draft: &mut Draft, release: &Release, successor: Side<'a>) -> Flow<End<'a>> {
+    if write::see_off(view, draft).is_break() {
+        return Why::Adopting(AdoptionStage::Parting).until_answered();
     }
     let opened = write::open_all(view, draft);
     let same_template = view.hello.revision == release.revision;
@@ -204,12 +194,11 @@ fn give_back<'a>(view: &View<'_>, draft: &mut Draft, release: &Release, successo
             draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: true });
         }
     }
-    if opened == Progress::Waiting || view.handover() || held || removing {
-        draft.wait(Why::Adopting(AdoptionStage::GivingBack));
-        return None;
+    if opened.is_break() || view.handover() || held || removing {
+        return Why::Adopting(AdoptionStage::GivingBack).until_answered();
     }
     complete(view, draft, release, &successor);
-    Some(End::Promoted(successor))
+    Continue(End::Promoted(successor))
 }
 
 fn complete(view: &View<'_>, draft: &mut Draft, release: &Release, successor: &Side<'_>) {

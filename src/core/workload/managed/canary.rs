@@ -1,11 +1,13 @@
 //! The canary Deployment: ours, beside the user's, for as long as a release lasts.
 
+use std::ops::ControlFlow::Continue;
+
 use serde_json::{Value, json};
 
 use crate::{
     api::ROLLOUT_UID,
     core::{
-        decision::{action::Action, draft::Draft, wait::Progress},
+        decision::{action::Action, draft::Draft, wait::Flow},
         view::View,
         why::Why,
     },
@@ -39,24 +41,24 @@ pub fn body(view: &View<'_>, name: &str, replicas: i32) -> Value {
 }
 
 /// Removes the canary of another release, before there is one of this.
-pub fn make_way(view: &View<'_>, draft: &mut Draft) -> Progress {
-    let Some(other) = view.ours().next() else { return Progress::Done };
+pub fn make_way(view: &View<'_>, draft: &mut Draft) -> Flow {
+    let Some(other) = view.ours().next() else { return Continue(()) };
     if !other.deleting {
         draft.act(Action::DeleteCanary { deployment: other.object(), must_own_nothing: false });
     }
-    draft.wait(Why::CanaryBeingRemoved { name: other.name.clone() })
+    Why::CanaryBeingRemoved { name: other.name.clone() }.until_answered()
 }
 
 /// Removes the ReplicaSets that the Deployment has for the new template already, empty ones by now: after an adoption the Deployment
 /// controller would take such an older twin for the new ReplicaSet and restart everything (mechanics §11).
-pub fn remove_twins(view: &View<'_>, draft: &mut Draft, revision: &str) -> Progress {
+pub fn remove_twins(view: &View<'_>, draft: &mut Draft, revision: &str) -> Flow {
     let live = draft.status.stable.as_ref().map(|stable| stable.hash.clone()).unwrap_or_default();
     let twins: Vec<_> = view.own_replica_sets().filter(|set| set.revision == revision && set.hash != live).collect();
     if twins.is_empty() {
-        return Progress::Done;
+        return Continue(());
     }
     for twin in twins.iter().filter(|set| !set.deleting && set.replicas == 0 && set.current == 0) {
         draft.act(Action::DeleteReplicaSet { replica_set: twin.object() });
     }
-    draft.wait(Why::Restoring { deployment: view.hello.name.clone() })
+    Why::Restoring { deployment: view.hello.name.clone() }.until_answered()
 }

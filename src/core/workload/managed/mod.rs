@@ -5,23 +5,29 @@ pub mod canary;
 pub mod native;
 pub mod roll;
 
+use std::ops::ControlFlow::{Break, Continue};
+
 use crate::{
     api::status::{Phase, Release},
     core::{
         accept,
-        decision::{action::Action, draft::Draft, wait::Progress},
+        decision::{
+            action::Action,
+            draft::Draft,
+            wait::{Flow, Part},
+        },
         traffic::selectors::split,
         view::{View, lingering, names, side::Side},
         why::Why,
         workload::managed::{
             canary::{make_way, remove_twins},
-            native::Catch,
+            native::Caught,
         },
     },
 };
 
 /// Removes what runs the new version: our Deployment, or, where an adoption had gone too far, the adopted ReplicaSet's pods.
-pub fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Part {
     let adopted = view.successor();
     if let Some(adopted) = &adopted
         && adopted.replica_set.replicas > 0
@@ -36,19 +42,16 @@ pub fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
     let native = !view.hello.paused && view.release().is_some_and(|release| release.traffic_since.is_none());
     let gone =
         view.ours().next().is_none() && lingering(view).is_none() && (native || adopted.is_none_or(|adopted| adopted.pods.is_empty()));
-    if gone { Progress::Done } else { Progress::Waiting }
+    if gone { Continue(()) } else { Break(()) }
 }
 
 /// Makes sure that the Deployment does not roll by itself, and pins the Services to the live side. Where its roll-out has gone too far,
 /// there is no release: it is left to the Deployment, and history will say so.
-pub fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Progress {
-    match native::catch(view, draft, live, native::enough(view, live)) {
-        Catch::Caught => Progress::Done,
-        Catch::Waiting => {
-            draft.deadline(release.policy.progress_deadline, view.now);
-            Progress::Waiting
-        }
-        Catch::TooLate if view.canary_deployment().is_none() => {
+pub fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release, live: &Side<'_>) -> Flow {
+    let deadline = release.policy.progress_deadline;
+    match native::catch(view, draft, live, native::enough(view, live)).map_break(|wait| wait.within(deadline))? {
+        Caught::InTime => Continue(()),
+        Caught::TooLate if view.canary_deployment().is_none() => {
             let status = &mut draft.status;
             status.release = None;
             status.step = None;
@@ -57,7 +60,7 @@ pub fn hold_native_rollout(view: &View<'_>, draft: &mut Draft, release: &Release
             draft.enter(Phase::Pending);
             native::give_way(view, draft)
         }
-        Catch::TooLate => draft.wait(Why::Restoring { deployment: view.hello.name.clone() }),
+        Caught::TooLate => Why::Restoring { deployment: view.hello.name.clone() }.within(deadline),
     }
 }
 
@@ -68,27 +71,19 @@ pub fn first_size(view: &View<'_>, release: &Release) -> i32 {
 }
 
 /// Makes the canary Deployment, once the Services show their pins, all is as it should be for a release, and nothing is in its way.
-pub fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Progress {
-    let name = names::canary(&view.hello.name, &release.revision);
+pub fn make_canary(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
+    let (name, deadline) = (names::canary(&view.hello.name, &release.revision), release.policy.progress_deadline);
     let unconfirmed = view.unconfirmed();
     if !unconfirmed.is_empty() {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Pinning { services: unconfirmed });
+        return Why::Pinning { services: unconfirmed }.within(deadline);
     }
     // Looked at again: what was right when the release began may have changed before there is a canary to do harm.
     if let Some(refusal) = accept::refusal(view, Some(&release.policy)) {
         draft.refusal = Some(refusal.clone());
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return draft.wait(Why::Refused(refusal));
+        return Why::Refused(refusal).within(deadline);
     }
-    if make_way(view, draft) == Progress::Waiting {
-        return Progress::Waiting;
-    }
-    if remove_twins(view, draft, &release.revision) == Progress::Waiting {
-        draft.deadline(release.policy.progress_deadline, view.now);
-        return Progress::Waiting;
-    }
+    make_way(view, draft).map_break(|wait| wait.within(deadline))?;
+    remove_twins(view, draft, &release.revision).map_break(|wait| wait.within(deadline))?;
     draft.act(Action::CreateCanary { name: name.clone(), body: canary::body(view, &name, first_size(view, release)) });
-    draft.deadline(release.policy.progress_deadline, view.now);
-    draft.wait(Why::CreatingCanary { name })
+    Why::CreatingCanary { name }.within(deadline)
 }

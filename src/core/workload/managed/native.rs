@@ -3,8 +3,10 @@
 //! With the admission policies this never happens: the write that changes a template pauses the Deployment. Without them the Deployment
 //! controller has a head start of a watch event, and somebody may unpause at any time.
 
+use std::ops::ControlFlow::Continue;
+
 use crate::core::{
-    decision::{action::Action, draft::Draft, wait::Progress},
+    decision::{action::Action, draft::Draft, wait::Flow},
     traffic::{fresh, selectors::write},
     view::{View, side::Side},
     why::Why,
@@ -13,28 +15,27 @@ use crate::core::{
 
 /// How the attempt to catch a native roll-out went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Catch {
+pub enum Caught {
     /// The live side has all its pods, the new template none, and the Services are pinned to the live side.
-    Caught,
-    Waiting,
+    InTime,
     /// The live side has lost so many pods that clients can no longer be taken to it alone.
     TooLate,
 }
 
 /// Where a release is being ended and the template is the old version's again: pauses the Deployment, whose controller would bring the old pods
 /// back while they are let go. The release ends first.
-pub fn keep_from_returning(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Progress {
+pub fn keep_from_returning(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Flow {
     let is_back = live.is_some_and(|live| live.replica_set.revision == view.hello.revision);
-    if is_back { pause(view, draft) } else { Progress::Done }
+    if is_back { pause(view, draft) } else { Continue(()) }
 }
 
 /// Pauses the Deployment, and waits until its controller has seen that: from then on no pod of the live side goes any more.
-fn pause(view: &View<'_>, draft: &mut Draft) -> Progress {
+fn pause(view: &View<'_>, draft: &mut Draft) -> Flow {
     let hello = view.hello;
     if !hello.paused {
         draft.act(Action::SetPaused { deployment: hello.object(), paused: true });
     }
-    if hello.paused && hello.observed() { Progress::Done } else { draft.wait(Why::Pausing { deployment: hello.name.clone() }) }
+    if hello.paused && hello.observed() { Continue(()) } else { Why::Pausing { deployment: hello.name.clone() }.until_answered() }
 }
 
 /// Pins the Services to the live side and takes the new template's pods away again: with their ReplicaSet at 0 the Deployment controller
@@ -42,17 +43,13 @@ fn pause(view: &View<'_>, draft: &mut Draft) -> Progress {
 ///
 /// Only once the Deployment is paused is it certain that the live side stays: a pin to pods that are on their way out is an outage. The pods
 /// are read from the API server for that, and `enough` of the live side's must be ready.
-pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -> Catch {
-    if pause(view, draft) == Progress::Waiting {
-        return Catch::Waiting;
-    }
+pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -> Flow<Caught> {
+    pause(view, draft)?;
     let native = rolled(view);
     if let Some(native) = &native {
-        if fresh::read_pods_first(view, draft) == Progress::Waiting {
-            return Catch::Waiting;
-        }
+        fresh::read_pods_first(view, draft)?;
         if live.replica_set.replicas == 0 || live.ready_count() < enough || is_whole(view, native) {
-            return Catch::TooLate;
+            return Continue(Caught::TooLate);
         }
     }
     let target = live.pin();
@@ -60,21 +57,18 @@ pub fn catch(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, enough: i32) -
     if !away.is_empty() {
         let services = away.iter().map(|service| service.name.clone()).collect();
         write::move_services(view, draft, away, &target);
-        draft.wait(Why::Pinning { services });
-        return Catch::Waiting;
+        return Why::Pinning { services }.until_answered();
     }
     if let Some(native) = native {
         if native.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
         }
-        draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
-        return Catch::Waiting;
+        return Why::Restoring { deployment: view.hello.name.clone() }.until_answered();
     }
     if live.replica_set.replicas < view.hello.replicas {
-        draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
-        return Catch::Waiting;
+        return Why::Restoring { deployment: view.hello.name.clone() }.until_answered();
     }
-    Catch::Caught
+    Continue(Caught::InTime)
 }
 
 /// Whether the Deployment's own new ReplicaSet has all its pods available. Also of a paused Deployment the controller then scales the others to
@@ -93,20 +87,18 @@ pub fn enough(view: &View<'_>, live: &Side<'_>) -> i32 {
 }
 
 /// Too late: the roll-out is left to the Deployment, as it would be without Stepgate.
-pub fn give_way(view: &View<'_>, draft: &mut Draft) -> Progress {
+pub fn give_way(view: &View<'_>, draft: &mut Draft) -> Flow {
     if view.hello.paused {
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
-    write::open_at_once(view, draft);
-    draft.wait(Why::NativeRollout { deployment: view.hello.name.clone() })
+    let _ = write::open_at_once(view, draft);
+    Why::NativeRollout { deployment: view.hello.name.clone() }.at_rest()
 }
 
 /// In the middle of a release, where the Services are where the weight wants them: pauses the Deployment again and takes its new pods
 /// away, as soon as the others are enough.
-pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Progress {
-    if pause(view, draft) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Flow {
+    pause(view, draft)?;
     let live_size = live.map_or(0, |live| live.replica_set.replicas);
     let others = live.map_or(0, Side::ready_count) + view.canary().map_or(0, |canary| canary.ready_count());
     if let Some(native) = rolled(view) {
@@ -114,54 +106,50 @@ pub fn stop(view: &View<'_>, draft: &mut Draft, live: Option<&Side<'_>>) -> Prog
         if native.replica_set.replicas > 0 && live_size > 0 && others >= view.hello.replicas {
             draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
         }
-        return draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+        return Why::Restoring { deployment: view.hello.name.clone() }.until_answered();
     }
     if live.is_some() && live_size < view.hello.replicas {
-        return draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
+        return Why::Restoring { deployment: view.hello.name.clone() }.until_answered();
     }
-    Progress::Done
+    Continue(())
 }
 
 /// While clients are being taken back, or are kept on the live side: makes sure that it stays. Too late means that it is gone, so that the
 /// Services must not stay pinned to it.
-pub fn keep_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Catch {
+pub fn keep_live(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Flow<Caught> {
     if view.hello.revision == live.replica_set.revision {
-        return Catch::Caught;
+        return Continue(Caught::InTime);
     }
     let native = rolled(view);
     if native.is_some() && (live.replica_set.replicas == 0 || live.ready_count() == 0) {
-        return Catch::TooLate;
+        return Continue(Caught::TooLate);
     }
-    if pause(view, draft) == Progress::Waiting {
-        return Catch::Waiting;
-    }
-    let Some(native) = native else { return Catch::Caught };
+    pause(view, draft)?;
+    let Some(native) = native else { return Continue(Caught::InTime) };
     if native.replica_set.replicas > 0 {
         draft.act(Action::ScaleReplicaSet { replica_set: native.replica_set.object(), replicas: 0 });
     }
-    draft.wait(Why::Restoring { deployment: view.hello.name.clone() });
-    Catch::Waiting
+    Why::Restoring { deployment: view.hello.name.clone() }.until_answered()
 }
 
 /// Keeps clients off the pods of a template that is held, while there are any.
-pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Progress {
+pub fn hold_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Flow {
     if view.hello.paused && rolled(view).is_none() {
-        write::open_all(view, draft);
+        let _ = write::open_all(view, draft);
         // With no pods of either, the Deployment controller would give the next ones to the new template's ReplicaSet.
         if view.hello.replicas == 0 {
-            canary::remove_twins(view, draft, &view.hello.revision);
+            let _ = canary::remove_twins(view, draft, &view.hello.revision);
         }
-        return Progress::Done;
+        return Continue(());
     }
     // Nothing is left to go back to. To pause first, as below, would be to pause and to give way in turns.
     if rolled(view).is_some() && live.replica_set.replicas == 0 && live.ready_count() == 0 {
         return give_way(view, draft);
     }
     // One ready pod of the version that is good is better than any number of the one that was rejected.
-    match catch(view, draft, live, 1) {
-        Catch::Caught => Progress::Done,
-        Catch::Waiting => Progress::Waiting,
-        Catch::TooLate => give_way(view, draft),
+    match catch(view, draft, live, 1)? {
+        Caught::InTime => Continue(()),
+        Caught::TooLate => give_way(view, draft),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
             action::{Action, Rotation},
             draft::Draft,
             time::{after, bounded},
-            wait::Progress,
+            wait::Flow,
         },
         facts::{pin::Pin, service::ServiceFacts},
         gate::{self, http},
@@ -29,13 +29,11 @@ use crate::{
 const DRAIN: Span = Span::seconds(5);
 
 /// Rolls, as far as it can go now.
-pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
+pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
     let Some(successor) = view.successor() else { return unpause(view, draft, release, sides) };
     draft.probes = http::probes(view, release, crate::api::status::Phase::Progressing, &successor);
     pods::report(view, draft, &[&successor, sides.canary], sides.live);
-    if native::keep_from_returning(view, draft, sides.live) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+    native::keep_from_returning(view, draft, sides.live)?;
     if view.hello.revision != release.revision && view.hello.paused {
         return finish_held_roll(view, draft, sides, &successor);
     }
@@ -46,45 +44,43 @@ pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sid
             // It had begun by itself, in the middle of the release, and was paused half-way.
             return unpause(view, draft, release, sides);
         }
-        return draft.wait(Why::Rolling(RollStage::Rolling));
+        return Why::Rolling(RollStage::Rolling).at_rest();
     }
     let names = gate::pending(view, release, When::DuringSteps, &successor);
     if !names.is_empty() {
-        return draft.wait(Why::Gates { names, until: None });
+        return Why::Gates { names, until: None }.at_rest();
     }
     move_over(view, draft, release, sides.canary, &successor)
 }
 
 /// Lets the Deployment roll, once all clients are with the canary.
-fn unpause(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Progress {
-    if establish(view, draft, release, 100, sides) == Progress::Waiting {
-        return Progress::Waiting;
-    }
+fn unpause(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
+    establish(view, draft, release, 100, sides)?;
     if view.hello.paused {
         // design §8.6: with Services the pods were read before these were moved. From here on nothing can be taken back.
-        if view.is_worker() && fresh::read_pods_first(view, draft) == Progress::Waiting {
-            return Progress::Waiting;
+        if view.is_worker() {
+            fresh::read_pods_first(view, draft)?;
         }
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
-    draft.wait(Why::Rolling(RollStage::Unpausing))
+    Why::Rolling(RollStage::Unpausing).until_answered()
 }
 
 /// Another template came while the Deployment was rolling: it is paused between the two. With the old ReplicaSet at 0 the Deployment
 /// controller gives all pods to the new one without being unpaused (mechanics §2).
-fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, successor: &Side<'_>) -> Progress {
+fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, successor: &Side<'_>) -> Flow {
     if let Some(live) = sides.live.filter(|live| live.replica_set.replicas > 0) {
         if successor.replica_set.replicas > 0 {
             draft.act(Action::ScaleReplicaSet { replica_set: live.replica_set.object(), replicas: 0 });
         }
-        return draft.wait(Why::Rolling(RollStage::FinishingFirst));
+        return Why::Rolling(RollStage::FinishingFirst).until_answered();
     }
     if successor.available_count(view.hello.min_ready_seconds, view.now) < view.hello.replicas {
-        return draft.wait(Why::Rolling(RollStage::FinishingFirst));
+        return Why::Rolling(RollStage::FinishingFirst).until_answered();
     }
     match view.release().cloned() {
         Some(release) => move_over(view, draft, &release, sides.canary, successor),
-        None => Progress::Done,
+        None => Why::Recording.until_answered(),
     }
 }
 
@@ -92,7 +88,7 @@ fn finish_held_roll(view: &View<'_>, draft: &mut Draft, sides: Sides<'_, '_>, su
 ///
 /// The same template usually gives the same hash, but that is never counted on: where the two differ the new one is pinned, else the
 /// Deployment's pods are told apart by the rotation label.
-fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Progress {
+fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Side<'_>, successor: &Side<'_>) -> Flow {
     if view.is_worker() {
         return remove_canary(view, draft);
     }
@@ -109,33 +105,30 @@ fn move_over(view: &View<'_>, draft: &mut Draft, release: &Release, canary: &Sid
             draft.act(Action::LabelPod { pod: pod.object(), rotation: Rotation::Out });
         }
         if unlabelled {
-            return draft.wait(Why::Rolling(RollStage::MovingServices));
+            return Why::Rolling(RollStage::MovingServices).until_answered();
         }
     }
     let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != target).collect();
     if !away.is_empty() {
-        if fresh::read_pods_first(view, draft) == Progress::Waiting {
-            return Progress::Waiting;
-        }
+        fresh::read_pods_first(view, draft)?;
         write::move_services(view, draft, away, &target);
-        return draft.wait(Why::Rolling(RollStage::MovingServices));
+        return Why::Rolling(RollStage::MovingServices).until_answered();
     }
     let services = view.unconfirmed();
     if !services.is_empty() {
-        return draft.wait(Why::Confirming { weight: 100, services });
+        return Why::Confirming { weight: 100, services }.until_answered();
     }
     let until = after(view.now, establish::settle(view, release).max(DRAIN));
     let until = draft.status.step.as_mut().map_or(until, |step| bounded(&mut step.until, until));
     if view.now < until {
-        draft.wake(until);
-        return draft.wait(Why::Rolling(RollStage::Draining));
+        return Why::Rolling(RollStage::Draining).until(until);
     }
     remove_canary(view, draft)
 }
 
-fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Progress {
+fn remove_canary(view: &View<'_>, draft: &mut Draft) -> Flow {
     for deployment in view.ours().filter(|deployment| !deployment.deleting) {
         draft.act(Action::DeleteCanary { deployment: deployment.object(), must_own_nothing: false });
     }
-    draft.wait(Why::Rolling(RollStage::RemovingCanary))
+    Why::Rolling(RollStage::RemovingCanary).until_answered()
 }
