@@ -15,6 +15,7 @@
 //! | [`lease`] | who leads |
 //! | [`controller`] | the loops that join all of this |
 //! | [`serve`] | health and metrics, over HTTP |
+//! | [`show`] | what people are shown, as data and sentences |
 //! | [`cli`] | one file a command |
 //! | `sim` | an embedded cluster for tests, demo and simulation (feature `sim`) |
 //!
@@ -43,6 +44,7 @@ pub mod probe;
 pub mod schema;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod serve;
+pub mod show;
 #[cfg(feature = "sim")]
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod sim;

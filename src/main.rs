@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anstream::{AutoStream, ColorChoice};
 use stepgate::cli::{
     Cli,
-    exit::Exit,
-    output::{self, Output},
+    paper::{
+        exit::Exit,
+        output::{self, Output},
+    },
 };
 use tracing_subscriber::EnvFilter;
 

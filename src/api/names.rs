@@ -2,6 +2,8 @@
 
 /// API group of all kinds.
 pub const GROUP: &str = "stepgate.dev";
+/// The group of the kinds, and their only version.
+pub const API_VERSION: &str = "stepgate.dev/v1alpha1";
 /// The label that carries the uid of the Rollout an object of ours belongs to.
 pub const ROLLOUT_UID: &str = "stepgate.dev/rollout-uid";
 /// The pod label a Service is pinned to while counts cannot express a weight.

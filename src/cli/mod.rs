@@ -1,55 +1,34 @@
-//! The command line: one file a command. What is shown is made by pure functions of what was read and the time.
+//! The command line: one file a command, in [`command`]. What is shown is made by pure functions of what was read and the time.
 
-pub mod abort;
-pub mod approve;
-pub mod caller;
 pub mod cluster;
-pub mod completion;
-pub mod controller;
-pub mod crds;
+pub mod command;
 #[cfg(feature = "sim")]
 pub mod demo;
-pub mod exit;
-pub mod explain;
-pub mod from_manifests;
-pub mod governing;
-pub mod history;
-pub mod install;
-pub mod lint;
-pub mod list;
-pub mod man;
-pub mod manifest;
-pub mod next;
-pub mod output;
-pub mod pause;
-pub mod plan;
-pub mod presets;
-pub mod promote;
-pub mod request;
-pub mod retry;
+pub mod files;
+pub mod paper;
 #[cfg(test)]
 mod sample;
-pub mod screen;
 #[cfg(feature = "sim")]
 pub mod simulate;
-#[cfg(feature = "sim")]
-pub mod stage;
-pub mod standing;
-pub mod status;
-pub mod text;
-pub mod undo;
-pub mod uninstall;
-pub mod wait;
 
 use std::{ffi::OsString, sync::OnceLock};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use caller::Program;
-use cluster::{Cluster, ClusterArgs, UnknownKind};
-use exit::Exit;
-use output::{Closed, Output};
+use crate::show::caller::Program;
+
+use self::{
+    cluster::{Cluster, UnknownKind, args::ClusterArgs},
+    command::{
+        completion, controller, crds, explain, history, install, lint, list, man, pause, plan, presets, status, steer, undo, uninstall,
+        wait,
+    },
+    paper::{
+        exit::Exit,
+        output::{Closed, Output},
+    },
+};
 
 /// Progressive delivery for plain Kubernetes Deployments and Services.
 #[derive(Parser, Debug)]
@@ -66,13 +45,13 @@ enum Command {
     /// List Rollouts, one line each
     List(list::ListArgs),
     /// End the hold of a release, or skip its remaining steps
-    Promote(promote::PromoteArgs),
+    Promote(steer::PromoteArgs),
     /// Take a release back
-    Abort(abort::AbortArgs),
+    Abort(steer::SteerArgs),
     /// Answer the approval gate that a release waits for
-    Approve(approve::ApproveArgs),
+    Approve(steer::SteerArgs),
     /// Release a rejected revision again, from the first step
-    Retry(retry::RetryArgs),
+    Retry(steer::SteerArgs),
     /// Go back to the version that was live before, or to an older one
     Undo(undo::UndoArgs),
     /// Keep a release where it is; failures still take it back
@@ -178,10 +157,10 @@ impl Command {
         match self {
             Self::Status(args) => status::run(&args, &connect(&args.cluster).await?, out).await,
             Self::List(args) => list::run(&args, &connect(&args.cluster).await?, out).await,
-            Self::Promote(args) => promote::run(&args, &connect(&args.request.cluster).await?, out).await,
-            Self::Abort(args) => abort::run(&args, &connect(&args.request.cluster).await?, out).await,
-            Self::Approve(args) => approve::run(&args, &connect(&args.request.cluster).await?, out).await,
-            Self::Retry(args) => retry::run(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Promote(args) => steer::promote(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Abort(args) => steer::abort(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Approve(args) => steer::approve(&args, &connect(&args.request.cluster).await?, out).await,
+            Self::Retry(args) => steer::retry(&args, &connect(&args.request.cluster).await?, out).await,
             Self::Undo(args) => Box::pin(undo::run(&args, &connect(&args.request.cluster).await?, out)).await,
             Self::Pause(args) => pause::run(&args, pause::Wanted::Paused, &connect(&args.cluster).await?, out).await,
             Self::Resume(args) => pause::run(&args, pause::Wanted::GoingOn, &connect(&args.cluster).await?, out).await,

@@ -3,11 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::Rollout;
-
-use super::{
-    caller::{Caller, Program},
-    cluster::ClusterArgs,
+use crate::{
+    api::Rollout,
+    show::caller::{Caller, Program},
 };
 
 /// The version that is live before a release.
@@ -22,7 +20,7 @@ pub fn now() -> Timestamp {
 
 /// Somebody who typed `stepgate`.
 pub fn caller() -> Caller {
-    Caller::new(Program::Stepgate, &ClusterArgs::default())
+    Caller::new(Program::Stepgate, None, None, None)
 }
 
 /// A Rollout with this status.

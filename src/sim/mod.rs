@@ -13,6 +13,7 @@
 //! | [`http`] | the API server over HTTP on a loopback address, with a kubeconfig |
 //! | [`sockets`] | the same on real sockets and in real time: pods and Services on loopback addresses |
 //! | [`timeline`] | what a Rollout's status has said, and when |
+//! | [`stage`] | a Deployment, its Service and its Rollout, and a controller: what the demo and `simulate` play on |
 //! | [`load`] | clients over real sockets: an open-loop HTTP client that records every answer |
 
 mod asker;
@@ -27,6 +28,7 @@ pub mod sample;
 pub mod seed;
 pub mod server;
 pub mod sockets;
+pub mod stage;
 pub mod timeline;
 pub mod world;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stepgate::cli::crds;
+use stepgate::cli::command::crds;
 
 use crate::kubectl::{Answer, Kubectl, apply_kinds, cluster, unique};
 

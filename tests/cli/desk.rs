@@ -15,14 +15,16 @@ use stepgate::{
     api::{Rollout, RolloutStatus, rollout::Request},
     cli::{
         Cli,
-        caller::{Caller, Program},
-        cluster::{Cluster, ClusterArgs},
-        exit::Exit,
-        output::{Colours, Output, Reader},
+        cluster::Cluster,
+        paper::{
+            exit::Exit,
+            output::{Colours, Output, Reader},
+        },
     },
     clock::Clock,
     controller::run::{Options, run_asking},
     lease::leadership::Leadership,
+    show::caller::{Caller, Program},
     sim::{Line, Setup, Sim, fault::Fault, sample, server::admission::STEPGATE},
     vitals::Vitals,
 };
@@ -194,7 +196,7 @@ impl Desk {
             client: self.sim.client_over("alice", &self.line),
             namespace: "default".to_owned(),
             clock: Clock::starting_at(self.sim.now()),
-            caller: Caller::new(Program::Stepgate, &ClusterArgs::default()),
+            caller: Caller::new(Program::Stepgate, None, None, None),
         }
     }
 

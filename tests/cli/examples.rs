@@ -19,7 +19,7 @@ use kube::{
 use serde_json::{Value, json};
 use stepgate::{
     api::{Rollout, status::Phase},
-    cli::{exit::Exit, manifest},
+    cli::{files::manifest, paper::exit::Exit},
 };
 
 use crate::desk::Desk;
@@ -197,7 +197,7 @@ async fn plan_and_lint_take_every_folder() {
 #[test]
 fn the_policy_of_the_worker_is_the_shape_of_its_preset() {
     let rollout = manifest::read_all(&files("worker")).unwrap().into_iter().find(|manifest| manifest.kind() == "Rollout").unwrap().object;
-    let (_, preset) = stepgate::cli::presets::PRESETS.iter().find(|(name, _)| *name == "worker").unwrap();
+    let (_, preset) = stepgate::cli::command::presets::PRESETS.iter().find(|(name, _)| *name == "worker").unwrap();
     let preset: Value = serde_saphyr::from_str(preset).unwrap();
     let ends = |policy: &Value| {
         let steps = policy["steps"].as_array().unwrap().clone();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use stepgate::cli::caller::Program;
+use stepgate::show::caller::Program;
 
 /// What the program prints, whatever the environment of the test, without the spaces at the ends of lines.
 fn printed(args: &[&str]) -> String {

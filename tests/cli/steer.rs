@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use stepgate::{
     api::{RolloutStatus, status::Phase},
-    cli::exit::Exit,
+    cli::paper::exit::Exit,
 };
 
 use crate::desk::{Desk, halves};

@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use stepgate::{
     api::{RolloutStatus, rollout::Request, status::Phase},
-    cli::exit::Exit,
+    cli::paper::exit::Exit,
 };
 
 use crate::desk::Desk;

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use stepgate::{
     api::status::Phase,
-    cli::{exit::Exit, output::Reader},
+    cli::paper::{exit::Exit, output::Reader},
 };
 
 use crate::desk::{Desk, halves};

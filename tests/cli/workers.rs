@@ -1,7 +1,7 @@
 //! A Rollout without Services: what the commands say of it.
 
 use serde_json::{Value, json};
-use stepgate::{api::status::Phase, cli::exit::Exit};
+use stepgate::{api::status::Phase, cli::paper::exit::Exit};
 
 use crate::desk::Desk;
 

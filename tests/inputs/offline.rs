@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use stepgate::{
     api::PolicySpec,
     cli::{
-        crds,
-        lint::{self, Schemas},
-        manifest::{self, Manifest},
+        command::{
+            crds,
+            lint::{self, Schemas},
+        },
+        files::manifest::{self, Manifest},
     },
     core::{decide::decide, decision::action::Action, traffic::pods::needs_service},
 };
@@ -204,7 +206,7 @@ fn rules_and_core_agree_on_what_needs_a_service() {
 #[test]
 fn presets_break_no_rule() {
     let schemas = schemas();
-    for (_, text) in stepgate::cli::presets::PRESETS {
+    for (_, text) in stepgate::cli::command::presets::PRESETS {
         validate(&schemas, &serde_saphyr::from_str(text).unwrap(), None).unwrap();
     }
 }

@@ -143,8 +143,8 @@ pub fn unique(name: &str) -> String {
 
 /// Applies the kinds and waits for them. Server-side, so that it does not matter who has applied them before.
 pub fn apply_kinds(kubectl: &Kubectl) {
-    kubectl.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &stepgate::cli::crds::stream().unwrap());
-    for (name, _) in stepgate::cli::crds::definitions() {
+    kubectl.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &stepgate::cli::command::crds::stream().unwrap());
+    for (name, _) in stepgate::cli::command::crds::definitions() {
         kubectl.run(&["wait", "--for=condition=Established", &format!("crd/{name}.stepgate.dev"), "--timeout=30s"]);
     }
 }

@@ -31,19 +31,17 @@ use crate::{
         Http, Loopback, Setup, Sim, Sockets,
         cluster::Timing,
         load::{self, Load, Plan},
+        stage::{FIRST, Manifests, Stage},
         timeline::{self, Moment},
     },
 };
 
-use super::{
-    output::Output,
-    stage::{FIRST, Manifests, Stage},
-};
+use super::paper::output::Output;
 
 use self::{
-    report::{Entry, Facts, Identity, Report, Tally},
+    report::{Entry, Facts, Identity, Report},
     scenario::{Release, Scenario},
-    scene::{Act, Event, PodState, Scene},
+    scene::{Act, Event, PodState, Scene, Tally},
     screen::Screen,
     serve::Kubeconfig,
 };

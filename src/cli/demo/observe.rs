@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
+use crate::{
+    api::{POD_TEMPLATE_HASH, RolloutStatus},
+    sim::{World, cluster::replica_set::is_ready, json as at, load, stage},
+};
+
 use super::{
     report::Identity,
     scene::{Pod, PodState, Role, Version},
-};
-use crate::{
-    api::{POD_TEMPLATE_HASH, RolloutStatus},
-    cli::stage,
-    sim::{World, cluster::replica_set::is_ready, json as at, load},
 };
 
 /// How far back answers are counted for shares and rates.

@@ -8,15 +8,17 @@ use std::{
 
 use serde::Serialize;
 
+use super::scene::Tally;
+use crate::{
+    api::status::{HistoryEntry, Outcome},
+    show::text::{counted, lines, thousands, with_clock_times},
+    sim::load::{self, Request},
+};
+
 use super::{
     paint::{Look, Paint},
     scenario::{Release, Scenario},
-    view::WIDEST,
-};
-use crate::{
-    api::status::{HistoryEntry, Outcome},
-    cli::text::{counted, lines, thousands, with_clock_times},
-    sim::load::{self, Request},
+    scene::WIDEST,
 };
 
 /// Where a remark begins.
@@ -119,16 +121,6 @@ pub struct Facts<'a> {
 pub fn is_bad_answer(request: &Request, releases: &[Release]) -> bool {
     let on_purpose = |release: &Release| release.scenario == Scenario::Bad && request.version.as_ref() == Some(&release.version);
     request.outcome.is_failure() && releases.iter().any(on_purpose)
-}
-
-/// How many requests have ended, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub requests: usize,
-    /// See [`is_bad_answer`].
-    pub bad: usize,
-    /// Failed otherwise.
-    pub failed: usize,
 }
 
 /// Counts what clients have seen so far.

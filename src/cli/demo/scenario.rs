@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::{api::status::Outcome, cli::stage};
+use crate::{api::status::Outcome, sim::stage};
 
 /// A release of the demo.
 #[derive(ValueEnum, Serialize, Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::report::Tally;
 use crate::api::RolloutStatus;
+
+/// Nothing is drawn wider than this.
+pub const WIDEST: usize = 100;
+
+/// How many requests have ended, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub requests: usize,
+    /// See [`super::report::is_bad_answer`].
+    pub bad: usize,
+    /// Failed otherwise.
+    pub failed: usize,
+}
 
 /// The demo at one moment.
 #[derive(Clone, Debug)]

@@ -5,12 +5,13 @@ use std::{
     io::{self, IsTerminal, Write as _},
 };
 
+use crate::cli::paper::output::is_screen;
+
 use super::{
     paint::Paint,
     scene::Scene,
     view::{self, Room},
 };
-use crate::cli::output::is_screen;
 
 /// What a terminal has that does not say.
 const USUAL: Room = Room { columns: 80, rows: 24 };

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::scene::WIDEST;
+use crate::{
+    api::status::{GateState, GateStatus, Phase, RolloutStatus},
+    show::text::{cut, lines, seconds, thousands, with_clock_times},
+};
+
 use super::{
     paint::{Look, Paint},
-    report::Tally,
-    scene::{Act, Event, Pod, PodState, Role, Scene, Version},
+    scene::{Act, Event, Pod, PodState, Role, Scene, Tally, Version},
 };
-use crate::api::status::{GateState, GateStatus, Phase, RolloutStatus};
-use crate::cli::text::{cut, lines, seconds, thousands, with_clock_times};
 
-/// Nothing is drawn wider than this.
-pub const WIDEST: usize = 100;
 const BAR: usize = 28;
 const EVENTS: usize = 4;
 /// Where what belongs to a title begins.

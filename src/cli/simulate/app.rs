@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use crate::api::Span;
 
+/// The version that is released.
+pub const NEW: &str = "v2";
+
 /// The grammar, for `--help`.
 pub const GRAMMAR: &str = "\
 What the new version does wrong:

@@ -4,23 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{
-    cli::stage::{SERVICE_PORT, service},
-    sim::World,
+use super::{app::NEW, story::Stretch};
+use crate::sim::{
+    World,
+    stage::{SERVICE_PORT, service},
 };
-
-/// Requests while one weight was in effect. Numbers are expected values: a share of clients times a share of answers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stretch {
-    /// In percent.
-    pub weight: u8,
-    pub length: Duration,
-    pub requests: f64,
-    /// Those to the new version.
-    pub moved: f64,
-    /// Those without a good answer.
-    pub failed: f64,
-}
 
 /// Counts requests at an even rate from the moment it is opened.
 #[derive(Clone, Debug)]
@@ -73,7 +61,7 @@ fn prospects(world: &World, now: Timestamp) -> Prospects {
     }
     let processes = endpoints.iter().map(|endpoint| world.kubelet().pod_at(&endpoint.address).and_then(|pod| world.kubelet().process(pod)));
     processes.fold(Prospects::default(), |sum, process| Prospects {
-        moved: sum.moved + process.filter(|process| process.settings.version == super::NEW).map_or(0.0, |_| share),
+        moved: sum.moved + process.filter(|process| process.settings.version == NEW).map_or(0.0, |_| share),
         failed: sum.failed + process.map_or(share, |process| share * process.failing(now) / 100.0),
     })
 }

@@ -24,20 +24,17 @@ use crate::{
     probe::http::{Answer, Ask},
     sim::{
         Setup, Sim,
+        stage::{self, Manifests, Stage},
         timeline::{Timeline, weight_in_effect},
     },
 };
 
-use super::stage::{self, Manifests, Stage};
-
 use self::{
-    app::{App, From},
-    ledger::{Ledger, Stretch},
-    story::Story,
+    app::{App, From, NEW},
+    ledger::Ledger,
+    story::{Story, Stretch},
 };
 
-/// The version that is released.
-pub const NEW: &str = "v2";
 /// The port of the application, whichever a gate asks for.
 const PORT: u16 = 8080;
 /// How much longer than its policy allows a release may take before it counts as one without an end.

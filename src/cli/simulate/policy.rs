@@ -7,9 +7,11 @@ use anyhow::{bail, ensure};
 use crate::{
     api::PolicySpec,
     cli::{
-        governing,
-        lint::Schemas,
-        manifest::{self, Manifest},
+        command::lint::Schemas,
+        files::{
+            manifest::{self, Manifest},
+            policy,
+        },
     },
 };
 
@@ -31,8 +33,8 @@ fn policy(manifests: &[Manifest]) -> anyhow::Result<PolicySpec> {
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     let of_kinds = |kinds: &'static [&str]| manifests.iter().filter(|manifest| kinds.contains(&manifest.kind())).collect::<Vec<_>>();
     let governing = match (of_kinds(&["Rollout"]).as_slice(), of_kinds(&POLICIES).as_slice()) {
-        ([rollout], _) => governing::of_rollout(rollout, manifests)?,
-        ([], [policy]) => governing::of_policy(policy)?,
+        ([rollout], _) => policy::of_rollout(rollout, manifests)?,
+        ([], [policy]) => policy::of_policy(policy)?,
         ([], []) => bail!("a RolloutPolicy, a ClusterRolloutPolicy or a Rollout is needed; found: {}", names(manifests)),
         ([], policies) => bail!(
             "which policy is meant? found: {}; name one of them, or add the Rollout that refers to it",
@@ -75,7 +77,7 @@ pub fn parse(text: &str) -> anyhow::Result<PolicySpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::presets::PRESETS;
+    use crate::cli::command::presets::PRESETS;
 
     #[test]
     fn every_preset_is_read() {

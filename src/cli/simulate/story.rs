@@ -4,8 +4,22 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{app::App, ledger::Stretch};
-use crate::{api::status::Outcome, cli::text::with_times, sim::timeline::Timeline};
+use crate::{api::status::Outcome, show::text::with_times, sim::timeline::Timeline};
+
+use super::app::App;
+
+/// Requests while one weight was in effect. Numbers are expected values: a share of clients times a share of answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stretch {
+    /// In percent.
+    pub weight: u8,
+    pub length: Duration,
+    pub requests: f64,
+    /// Those to the new version.
+    pub moved: f64,
+    /// Those without a good answer.
+    pub failed: f64,
+}
 
 /// How a release went.
 #[derive(Clone, Debug)]

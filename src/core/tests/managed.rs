@@ -395,7 +395,7 @@ fn a_crash_after_any_write_changes_nothing_about_the_outcome() {
 
 #[test]
 fn every_preset_releases_what_is_good_and_takes_back_what_is_not() {
-    for (name, text) in crate::cli::presets::PRESETS {
+    for (name, text) in crate::cli::command::presets::PRESETS {
         let preset: crate::api::ClusterRolloutPolicy = serde_saphyr::from_str(text).expect("a preset");
         let mut model = Model::new(4, preset.spec.0);
         model.run_to(Phase::Healthy);

@@ -470,7 +470,7 @@ fn deciding_again_on_an_unchanged_world_changes_nothing() {
 
 #[test]
 fn the_preset_promotes_what_is_good() {
-    let (_, text) = crate::cli::presets::PRESETS.iter().find(|(name, _)| *name == "worker").expect("the preset");
+    let (_, text) = crate::cli::command::presets::PRESETS.iter().find(|(name, _)| *name == "worker").expect("the preset");
     let preset: crate::api::ClusterRolloutPolicy = serde_saphyr::from_str(text).expect("a policy");
     let mut model = healthy(4, preset.spec.0);
     model.set_image("hello:v2");

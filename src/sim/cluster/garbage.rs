@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::Context;
 use crate::sim::{
     json,
-    server::{DeleteOptions, problem::Problem, store::Key, write::Part},
+    server::{DeleteOptions, call::Part, problem::Problem, store::Key},
 };
+
+use super::Context;
 
 const ME: &str = "generic-garbage-collector";
 

@@ -7,16 +7,17 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    Context, Id, Task, Timing,
-    process::{Answer, Process, Settings},
-    proxy::Endpoint,
-};
 use crate::sim::{
     clock::{after, seconds},
     json,
     seed::Seed,
-    server::{DeleteOptions, problem::Problem, store::Key, write::Part},
+    server::{DeleteOptions, call::Part, problem::Problem, store::Key},
+};
+
+use super::{
+    Context, Id, Task, Timing,
+    process::{Answer, Process, Settings},
+    proxy::Endpoint,
 };
 
 const ME: &str = "kubelet";

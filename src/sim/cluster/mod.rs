@@ -208,7 +208,7 @@ impl Context<'_> {
     }
 
     /// Replaces an object as it was read: 409 if it is no longer that.
-    pub fn put(&mut self, controller: &str, object: Value, part: super::server::write::Part) -> Result<Value, Problem> {
+    pub fn put(&mut self, controller: &str, object: Value, part: crate::sim::server::call::Part) -> Result<Value, Problem> {
         let kind = self
             .api
             .kinds()

@@ -4,12 +4,13 @@ use std::{cmp::Reverse, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Context, Id, Task, owner_reference};
 use crate::sim::{
     clock::{after, seconds},
     json,
-    server::{DeleteOptions, problem::Problem, selector::Labels, store::Key, write::Part},
+    server::{DeleteOptions, call::Part, problem::Problem, selector::Labels, store::Key},
 };
+
+use super::{Context, Id, Task, owner_reference};
 
 const ME: &str = "replicaset-controller";
 

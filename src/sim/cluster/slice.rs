@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Id, owner_reference, replica_set::is_ready};
 use crate::sim::{
     json,
-    server::{DeleteOptions, problem::Problem, selector::Labels, store::Key, write::Part},
+    server::{DeleteOptions, call::Part, problem::Problem, selector::Labels, store::Key},
 };
+
+use super::{Context, Id, owner_reference, replica_set::is_ready};
 
 const ME: &str = "endpointslice-controller";
 /// The label that names a slice's Service.

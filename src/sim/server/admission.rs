@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    ApiServer,
-    kinds::Kind,
-    problem::Problem,
-    write::{Call, Part},
-};
 use crate::{
     api::{HANDOVER, POD_TEMPLATE_HASH, ROTATION, rollout::DEFAULT_VERSION_LABEL},
     sim::json,
+};
+
+use super::{
+    ApiServer,
+    call::{Call, Part},
+    kinds::Kind,
+    problem::Problem,
 };
 
 /// The user Stepgate writes as.

@@ -6,13 +6,14 @@
 
 use serde_json::{Value, json};
 
+use crate::sim::{clock::seconds, json};
+
 use super::{
+    call::Call,
     kinds::Kind,
     owned::{self, Fields, Path, Shape},
     problem::Problem,
-    write::Call,
 };
-use crate::sim::{clock::seconds, json};
 
 /// From when on it is kept who owns which field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

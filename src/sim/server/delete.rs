@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::sim::{
+    clock::{after, seconds},
+    json,
+};
+
 use super::{
     ApiServer, Reply,
+    call::Call,
     kinds::{Generation, Kind},
     problem::Problem,
     request::{Request, Target},
     store::Key,
-    write::Call,
-};
-use crate::sim::{
-    clock::{after, seconds},
-    json,
 };
 
 /// How to delete.

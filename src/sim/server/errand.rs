@@ -4,22 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::sim::clock::{after, seconds};
+
 use super::{
     ApiServer, DeleteOptions, Reply,
-    kinds::Kind,
+    call::Call,
     problem::Problem,
     request::{Request, Target},
-    write::Call,
 };
-use crate::sim::clock::{after, seconds};
 
 /// For how long a token says that it is good. It is asked for nowhere.
 const LIFETIME: Duration = Duration::from_secs(3600);
-
-/// Whether a kind has this subresource, and it is an errand.
-pub(super) fn is_known(kind: &Kind, subresource: &str) -> bool {
-    matches!((kind.resource().as_str(), subresource), ("pods", "eviction") | ("serviceaccounts", "token"))
-}
 
 impl ApiServer {
     /// Does the errand. What else its body asks for, such as an audience, is not read: nobody here would heed it.

@@ -191,3 +191,8 @@ const BUILTIN: &[(&str, &str, &str, &str, &str)] = &[
     ("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", "", "cluster status spec"),
     ("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", "", "cluster spec"),
 ];
+
+/// Whether a kind has this subresource, and it is posted to an object rather than written into it.
+pub(super) fn is_errand(kind: &Kind, subresource: &str) -> bool {
+    matches!((kind.resource().as_str(), subresource), ("pods", "eviction") | ("serviceaccounts", "token"))
+}

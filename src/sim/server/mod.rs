@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 pub mod admission;
 mod apply;
+pub mod call;
 pub mod defaults;
 mod delete;
 pub mod discovery;
@@ -30,18 +31,19 @@ pub mod strategic;
 pub mod strict;
 pub mod table;
 pub mod validate;
+pub mod view;
 pub mod watch;
 pub mod write;
 
 use admission::Admission;
 pub use apply::Ownership;
+pub use call::Call;
 pub use delete::DeleteOptions;
 use kinds::Kinds;
 use problem::Problem;
 use request::{Request, Target};
 use store::{Key, Store};
 use watch::Watch;
-pub use write::Call;
 
 use super::seed::Seed;
 

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    errand,
-    kinds::{Kind, Kinds},
+    kinds::{Kind, Kinds, is_errand},
     problem::Problem,
     store::Key,
 };
@@ -145,7 +144,7 @@ impl Target {
             "" => true,
             "status" => kind.status,
             "scale" => kind.scale.is_some(),
-            other => errand::is_known(&kind, other),
+            other => is_errand(&kind, other),
         };
         if !known {
             return Err(Problem::no_such_path());

@@ -135,7 +135,7 @@ mod tests {
     fn every_definition_of_ours_is_kept_as_it_is() {
         let kinds = Kinds::builtin();
         let kind = kinds.find("apiextensions.k8s.io", "customresourcedefinitions").unwrap();
-        for (name, definition) in crate::cli::crds::definitions() {
+        for (name, definition) in crate::cli::command::crds::definitions() {
             let mut object = serde_json::to_value(definition).unwrap();
             crate::sim::json::drop_nulls(&mut object);
             let before = object.clone();

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
+use crate::sim::json;
+
 use super::{
+    call::Part,
     kinds::Kind,
     problem::{Cause, Problem},
     selector::Labels,
-    write::Part,
 };
-use crate::sim::json;
 
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (at most 63 characters)";
 

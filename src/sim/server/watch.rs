@@ -5,8 +5,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{ApiServer, kinds::Kind, problem::Problem, read::View, store::Entry};
 use crate::sim::{clock::after, json};
+
+use super::{ApiServer, kinds::Kind, problem::Problem, store::Entry, view::View};
 
 /// Time between two bookmarks of a quiet watch.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);

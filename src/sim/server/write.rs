@@ -13,8 +13,9 @@ use super::{
     ApiServer, Reply,
     admission::{self, Review},
     apply::{self, Ownership, Will},
-    defaults, errand, event,
-    kinds::{Generation, Kind},
+    call::{Call, Operation, Part},
+    defaults, event,
+    kinds::{Generation, Kind, is_errand},
     patch,
     problem::{Cause, Problem},
     request::{Request, Target},
@@ -23,47 +24,6 @@ use super::{
     strict, validate,
 };
 use crate::sim::{clock::seconds, json};
-
-/// Who writes, and how.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub now: Timestamp,
-    pub user: String,
-    /// The name under which the written fields are owned.
-    pub manager: String,
-    pub operation: Operation,
-    /// Go all the way but the last step.
-    pub dry_run: bool,
-    /// `Warning` headers collected on the way.
-    pub warnings: Vec<String>,
-}
-
-/// How a write owns fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// What it changes.
-    Update,
-    /// What it says.
-    Apply,
-}
-
-impl Call {
-    /// A real write by this user.
-    pub fn new(now: Timestamp, user: &str) -> Self {
-        let manager = user.rsplit(':').next().unwrap_or(user).to_owned();
-        Self { now, user: user.into(), manager, operation: Operation::Update, dry_run: false, warnings: Vec::new() }
-    }
-}
-
-/// Which part of an object a write may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Everything but the status, where status is written apart.
-    Whole,
-    Status,
-    /// The number of replicas, through a Scale.
-    Scale,
-}
 
 impl ApiServer {
     pub(super) fn write(&mut self, now: Timestamp, target: &Target, request: &Request) -> Result<Reply, Problem> {
@@ -74,7 +34,7 @@ impl ApiServer {
             request.param("fieldManager").clone_into(&mut call.manager);
         }
         let kind = &target.kind;
-        if errand::is_known(kind, &target.subresource) {
+        if is_errand(kind, &target.subresource) {
             return self.errand(&mut call, target, request);
         }
         let part = match target.subresource.as_str() {

@@ -2,18 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, REVISION, REVISION_HISTORY, Set, Sets,
-    set::{bare, same_template},
-};
 use crate::{
     api::POD_TEMPLATE_HASH,
     sim::{
         cluster::owner_reference,
         json,
         seed::hash,
-        server::{problem::Problem, write::Part},
+        server::{call::Part, problem::Problem},
     },
+};
+
+use super::{
+    DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, REVISION, REVISION_HISTORY, Set, Sets,
+    set::{bare, same_template},
 };
 
 /// Annotations of a Deployment that its `ReplicaSets` do not get.

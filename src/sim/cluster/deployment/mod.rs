@@ -10,11 +10,12 @@ mod status;
 
 use set::Set;
 
-use super::{Context, Id, Task, owner_reference};
 use crate::sim::{
     json,
-    server::{problem::Problem, selector::Labels, write::Part},
+    server::{call::Part, problem::Problem, selector::Labels},
 };
+
+use super::{Context, Id, Task, owner_reference};
 
 /// The controller's name, as user and as reporter.
 const ME: &str = "deployment-controller";

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, Set, Sets};
 use crate::sim::{
     json,
-    server::{problem::Problem, write::Part},
+    server::{call::Part, problem::Problem},
 };
+
+use super::{DESIRED_REPLICAS, Look, MAX_REPLICAS, ME, Set, Sets};
 
 impl Look<'_, '_> {
     /// Brings the sets to the Deployment's size without moving a roll-out on.

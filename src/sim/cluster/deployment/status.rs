@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Look, ME, Set, Sets};
 use crate::sim::{
     clock::{after, seconds},
     json,
-    server::{problem::Problem, write::Part},
+    server::{call::Part, problem::Problem},
 };
+
+use super::{Look, ME, Set, Sets};
 
 impl Look<'_, '_> {
     pub(super) fn put_status(&mut self) -> Result<(), Problem> {

@@ -1,0 +1,6 @@
+//! What a command prints, and how it ends.
+
+pub mod exit;
+pub mod ink;
+pub mod output;
+pub mod screen;
