@@ -3,6 +3,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`visible`] | text of others, made harmless for screens, logs and Events |
 //! | [`api`] | the kinds: what a user writes, what Stepgate reports. No logic |
 //! | [`schema`] | what the API server refuses, drops and fills in, pure |
 //! | [`clock`] | the time that decisions are made at |
@@ -48,5 +49,6 @@ pub mod show;
 #[cfg(feature = "sim")]
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod sim;
+pub mod visible;
 #[allow(clippy::disallowed_methods, reason = "the shell has clocks and tasks")]
 pub mod vitals;

@@ -7,6 +7,7 @@ use stepgate::cli::{
     Cli,
     paper::{
         exit::Exit,
+        log::Lines,
         output::{self, Output},
     },
 };
@@ -17,7 +18,7 @@ async fn main() -> ExitCode {
     let (cli, program) = Cli::read(std::env::args_os());
     let filter = EnvFilter::try_from_env("STEPGATE_LOG").unwrap_or_else(|_| EnvFilter::new(cli.log_filter()));
     let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines(std::io::stderr())).with_ansi(ansi).init();
     match cli.run(program, &mut Output::of(&mut std::io::stdout())).await {
         Ok(exit) => exit.into(),
         Err(error) => {

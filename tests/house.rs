@@ -13,6 +13,7 @@ use std::{
 
 /// The rooms, from the ground up. A file imports its own room and the floors below it, never beside or above.
 const FLOORS: &[&[&str]] = &[
+    &["visible"],
     &["api", "schema", "clock"],
     // The core, from what was observed up to what is decided.
     &["core/facts", "core/share", "core/verdict"],

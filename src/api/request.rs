@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct Request {
     /// Any unique text. The last 20 are remembered, each is carried out once.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = crate::visible::PATTERN))]
+    #[serde(deserialize_with = "crate::visible::text")]
     pub id: String,
 
     /// What to do. None of these passes a failing gate.
@@ -37,13 +38,13 @@ pub struct Request {
     pub to: Option<String>,
 
     /// Why, for the record.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
+    #[schemars(length(max = 1024), regex(pattern = crate::visible::PATTERN))]
     pub reason: String,
 
     /// Who asked. Stamped by an admission policy, never trusted from the client.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
+    #[schemars(length(max = 256), regex(pattern = crate::visible::PATTERN))]
     pub by: String,
 }
 

@@ -17,6 +17,7 @@ use crate::{
         decision::notice::{Notice, Reason},
         facts::RolloutFacts,
     },
+    visible,
     vitals::metrics::{Metrics, Write, WriteOutcome},
 };
 
@@ -53,7 +54,7 @@ impl Recorder {
             if self.told.contains(&notice) {
                 continue;
             }
-            tracing::info!(rollout = %format_args!("{}/{}", rollout.namespace, rollout.name), reason = %notice.reason, "{}", notice.note);
+            tracing::info!(rollout = %format_args!("{}/{}", rollout.namespace, rollout.name), reason = %notice.reason, "{}", visible::line(&notice.note));
             let event = self.event(rollout, &notice, now);
             self.told.push_back(notice);
             if self.told.len() > REMEMBERED {
@@ -80,7 +81,7 @@ impl Recorder {
 
     fn event(&mut self, rollout: &RolloutFacts, notice: &Notice, now: Timestamp) -> Event {
         self.count += 1;
-        let mut note = notice.note.clone();
+        let mut note = visible::line(&notice.note).into_owned();
         if note.len() > NOTE_LENGTH {
             let end = (0..=NOTE_LENGTH - 3).rev().find(|i| note.is_char_boundary(*i)).unwrap_or(0);
             note.truncate(end);

@@ -12,6 +12,7 @@ use crate::{
         labels::{Expression, Selector},
         revision::revision,
     },
+    visible,
 };
 
 use super::object::{controller, created, version};
@@ -94,6 +95,10 @@ pub fn replica_set(object: &DynamicObject) -> ReplicaSetFacts {
         replicas: spec["replicas"].as_i64().map_or(1, int),
         current: count(&status["replicas"]),
         created_at: created(object),
-        images: containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect(),
+        images: containers
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container["image"].as_str().map(|image| visible::line(image).into_owned()))
+            .collect(),
     }
 }

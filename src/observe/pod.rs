@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::core::facts::pod::PodFacts;
+use crate::{core::facts::pod::PodFacts, visible};
 
 use super::object::{controller, version};
 
@@ -65,7 +65,7 @@ fn trouble(containers: &[ContainerStatus], conditions: &[k8s_openapi::api::core:
         let condition = conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
         Some(format!("{}: {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref().unwrap_or_default()))
     };
-    waiting.or_else(unscheduled)
+    waiting.or_else(unscheduled).map(visible::owned)
 }
 
 #[cfg(test)]

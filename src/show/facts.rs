@@ -18,6 +18,7 @@ use crate::{
         view::{View, declared::Pair, side::Side},
         why::words::who,
     },
+    visible,
 };
 
 use super::{
@@ -50,7 +51,7 @@ impl Sign {
 
 /// A fact.
 pub fn fact(about: &'static str, sign: Sign, text: impl Into<String>) -> Fact {
-    Fact { about, sign, text: text.into() }
+    Fact { about, sign, text: visible::owned(text.into()) }
 }
 
 /// Everything that tells why the Rollout is where it is, causes first.

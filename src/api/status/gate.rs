@@ -15,7 +15,7 @@ pub struct GateStatus {
     pub kind: String,
     pub state: GateState,
     /// What was measured, such as `3 of 4 ready`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub value: String,
     /// What it needs, such as `4 ready`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -24,7 +24,7 @@ pub struct GateStatus {
     #[schemars(schema_with = "time_schema")]
     pub since: Timestamp,
     /// What was seen, in one sentence, where that is worth saying.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub message: String,
 }
 

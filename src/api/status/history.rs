@@ -12,6 +12,7 @@ use super::time::time_schema;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
+    #[serde(deserialize_with = "crate::visible::text")]
     pub id: String,
     pub action: RequestAction,
     /// The revision that it was meant for.
@@ -21,7 +22,7 @@ pub struct RequestRecord {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub to: String,
     /// Who asked.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub by: String,
     /// Whether an admission policy was seen to stamp who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +32,7 @@ pub struct RequestRecord {
     #[schemars(schema_with = "time_schema")]
     pub at: Option<Timestamp>,
     /// What became of it, in one sentence; begins with `done` or `refused`.
+    #[serde(deserialize_with = "crate::visible::text")]
     pub outcome: String,
 }
 
@@ -39,6 +41,7 @@ pub struct RequestRecord {
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {
     pub revision: String,
+    #[serde(deserialize_with = "crate::visible::text")]
     pub reason: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub gate: String,
@@ -54,7 +57,7 @@ pub struct Rejected {
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
     pub revision: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::visible::texts")]
     #[schemars(length(max = 32))]
     pub images: Vec<String>,
     pub outcome: Outcome,
@@ -63,7 +66,7 @@ pub struct HistoryEntry {
     #[schemars(schema_with = "time_schema")]
     pub ended_at: Timestamp,
     pub max_weight: u8,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub reason: String,
     /// The revision that was live before, and is not any more.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -80,7 +83,7 @@ pub struct HistoryEntry {
 pub struct Asked {
     pub action: RequestAction,
     /// Who asked.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub by: String,
     /// Whether an admission policy was seen to stamp who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ pub struct RolloutStatus {
     pub phase: Option<Phase>,
 
     /// Why it stands there, in one sentence.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub why: String,
 
     /// The same for machines: what is waited for, and what ends that.
@@ -73,7 +73,7 @@ pub struct RolloutStatus {
     pub gates: Vec<GateStatus>,
 
     /// Ready, Reconciling, Stalled (kstatus), Accepted, Guarded, Paused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "conditions")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
 
@@ -136,7 +136,7 @@ pub struct Preview {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub address: String,
     /// Why it does not show that version, though it should.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub message: String,
 }
 
@@ -174,7 +174,7 @@ pub struct Version {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,
     /// Images of its containers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::visible::texts")]
     #[schemars(length(max = 32))]
     pub images: Vec<String>,
     /// Pods that are ready.
@@ -210,4 +210,13 @@ pub struct HeldAffinity {
     /// The owner's own, to be given back; absent where the owner had no affinity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_timeout_seconds: Option<i32>,
+}
+
+/// Reads conditions, and makes what they say visible.
+fn conditions<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::Error> {
+    let mut conditions = Vec::<Condition>::deserialize(from)?;
+    for condition in &mut conditions {
+        condition.message = crate::visible::owned(std::mem::take(&mut condition.message));
+    }
+    Ok(conditions)
 }

@@ -45,7 +45,7 @@ pub struct Approval {
     /// Name of the gate.
     pub gate: String,
     /// Who gave it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "crate::visible::text")]
     pub by: String,
     /// Whether an admission policy was seen to stamp who gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +62,7 @@ pub struct Rollback {
     /// The reason in one word.
     pub reason: RollbackReason,
     /// The reason in one sentence.
+    #[serde(deserialize_with = "crate::visible::text")]
     pub message: String,
     /// The gate that failed, if one did.
     #[serde(default, skip_serializing_if = "String::is_empty")]

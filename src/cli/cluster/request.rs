@@ -24,6 +24,7 @@ use crate::{
     cli::paper::{exit::Exit, output::Output},
     core::{request::undo::instead, why::words::what},
     show::{caller::Caller, next::CONTROLLERS, standing::unanswered},
+    visible,
 };
 
 use super::{Cluster, answered, args::ClusterArgs, follow};
@@ -126,7 +127,7 @@ pub fn draft(
     if let Some(earlier) = unanswered(rollout).filter(|_| steer != Steer::Abort) {
         return Err(Refusal::Unanswered { name, action: earlier.action, revision: earlier.revision.clone() });
     }
-    Ok(Request { id, action, revision, to: None, reason: reason.to_owned(), by: String::new() })
+    Ok(Request { id, action, revision, to: None, reason: visible::line(reason).into_owned(), by: String::new() })
 }
 
 /// The revision that a Retry is for: the one that is being taken back, or the one that is held.

@@ -23,6 +23,7 @@ use crate::{
     },
     schema::{Cause, Schema},
     show::text::counted,
+    visible,
 };
 
 use super::crds;
@@ -123,7 +124,7 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, place: Place { line, column }, message } = self;
-        write!(f, "{file}:{line}:{column}: {message}")
+        write!(f, "{}:{line}:{column}: {}", visible::line(file), visible::line(message))
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod exit;
 pub mod ink;
+pub mod log;
 pub mod output;
 pub mod screen;

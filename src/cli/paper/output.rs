@@ -12,6 +12,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use terminal_size::terminal_size;
 
+use crate::visible;
+
 /// The form of an output for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Data {
@@ -31,8 +33,15 @@ pub fn document<T: Serialize>(form: Data, value: &T) -> anyhow::Result<String> {
     Ok(format!("{}\n", text.trim_end()))
 }
 
-/// An error with its causes, each said once: many repeat those below them.
+/// An error with its causes, each said once: many repeat those below them. Words of others in it are made visible; of several lines the
+/// further ones are indented, so that none of them can be taken for a message of its own.
 pub fn causes(error: &anyhow::Error) -> String {
+    let said = chain(error);
+    let lines: Vec<Cow<'_, str>> = said.trim_end().split('\n').map(visible::line).collect();
+    lines.join("\n  ")
+}
+
+fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,
         told if told.contains(&cause) => said,
@@ -127,8 +136,9 @@ impl<'a> Output<'a> {
 
     fn coloured<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.colours {
-            Colours::Kept => Cow::Borrowed(text),
-            Colours::TakenOut => Cow::Owned(strip_str(text).to_string()),
+            Colours::Kept => visible::screen(text),
+            // Escapes of others are made visible before ours are taken out, and not taken out with them.
+            Colours::TakenOut => Cow::Owned(strip_str(&visible::screen(text)).to_string()),
         }
     }
 
@@ -163,10 +173,29 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_others_forge_no_line_of_an_error() {
+        let error = anyhow::anyhow!("unknown field \"spec.\u{1b}[31mx\"\r\nstepgate: all is well\n");
+        assert_eq!(causes(&error), "unknown field \"spec.\\u{1b}[31mx\" \n  stepgate: all is well");
+    }
+
+    #[test]
     fn a_closed_pipe_is_told_from_a_full_disk() {
         let printed = |kind| Output::new(&mut Broken(kind), Reader::Program, Colours::Kept).print("text").unwrap_err();
         assert!(printed(io::ErrorKind::BrokenPipe).is::<Closed>());
         assert!(!printed(io::ErrorKind::StorageFull).is::<Closed>());
+    }
+
+    #[test]
+    fn only_colours_and_line_breaks_reach_the_terminal() {
+        for (colours, expected) in [
+            (Colours::Kept, "\u{1b}[31mbad\u{1b}[0m \\u{1b}]52;c;eA==\\u{7}\\u{d}\n"),
+            (Colours::TakenOut, "bad \\u{1b}]52;c;eA==\\u{7}\\u{d}\n"),
+        ] {
+            let mut printed = Vec::new();
+            let text = "\u{1b}[31mbad\u{1b}[0m \u{1b}]52;c;eA==\u{7}\r\n";
+            Output::new(&mut printed, Reader::Program, colours).print(text).unwrap();
+            assert_eq!(String::from_utf8(printed).unwrap(), expected);
+        }
     }
 
     fn drawn(height: usize, colours: Colours) -> String {

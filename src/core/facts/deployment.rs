@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::core::facts::labels::{Labels, Selector};
+use crate::{
+    core::facts::labels::{Labels, Selector},
+    visible,
+};
 
 /// A Deployment.
 #[derive(Clone, Debug)]
@@ -37,10 +40,14 @@ impl DeploymentFacts {
         self.observed_generation >= self.generation
     }
 
-    /// The images of its template, in the containers' order.
+    /// The images of its template, in the containers' order; for people to read.
     pub fn images(&self) -> Vec<String> {
         let containers = self.template.pointer("/spec/containers").and_then(Value::as_array);
-        containers.into_iter().flatten().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect()
+        containers
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container["image"].as_str().map(|image| visible::line(image).into_owned()))
+            .collect()
     }
 
     /// Whether pods are replaced only after all old ones are gone.
