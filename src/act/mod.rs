@@ -139,11 +139,13 @@ impl Calls {
     /// When the API server refused or did not answer in time; the action may have been done all the same.
     pub async fn perform(&self, target: &Target, action: &Action) -> Result<Option<Written>, CallError> {
         let _turn = match action {
-            Action::ProbeGuard { .. } | Action::ProbePin { .. } => match tokio::time::timeout(TURN, self.turns.acquire()).await {
-                Ok(turn) => turn.ok(),
-                // Others are before it: it is asked for again, with whatever there is to do by then.
-                Err(_) => return Ok(None),
-            },
+            Action::ProbeGuard { .. } | Action::ProbePin { .. } | Action::ProbeStamp { .. } => {
+                match tokio::time::timeout(TURN, self.turns.acquire()).await {
+                    Ok(turn) => turn.ok(),
+                    // Others are before it: it is asked for again, with whatever there is to do by then.
+                    Err(_) => return Ok(None),
+                }
+            }
             _ => None,
         };
         let result = tokio::time::timeout(TIMEOUT, self.call(target, action)).await.unwrap_or(Err(CallError::Timeout)).map_err(conflict);

@@ -1,6 +1,6 @@
 //! One namespace: its facts, its Rollouts, and the loop in which events become decisions.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{
@@ -40,7 +40,7 @@ use crate::{
         store::{Fact, Store},
         watch::WatchBackoff,
     },
-    probe::{Prober, Seen, http::Asker},
+    probe::{Prober, Seen, Slots, http::Asker},
     vitals::{
         Vitals,
         pulse::{Report, State},
@@ -51,6 +51,11 @@ use super::actor::{Actor, Actors, Done};
 
 /// How many messages may wait; more make their senders wait.
 const QUEUE: usize = 1024;
+/// How long the first lists may take before nobody else waits for them: a namespace that cannot be listed is not to keep the controller from
+/// being ready.
+const LISTING: Duration = Duration::from_secs(60);
+/// Decisions that are made in one turn.
+const TURN: u32 = 16;
 /// Messages that are taken in before decisions are made: a burst is one change.
 const BURST: usize = 256;
 
@@ -65,6 +70,8 @@ pub struct Context {
     pub asker: Asker,
     /// Of [`crate::act::guard_turns`].
     pub turns: Arc<Semaphore>,
+    /// For the probes of all namespaces.
+    pub slots: Slots,
     pub vitals: Vitals,
 }
 
@@ -131,10 +138,13 @@ pub async fn run(namespace: String, context: Context) {
     let calls = Calls::new(context.client.clone(), namespace.clone(), Arc::clone(&context.turns), context.vitals.metrics.clone());
     tracing::info!(namespace, "watching");
     let (facts, actors) = (Facts::default(), Actors::new());
+    let slots = context.slots.of_namespace();
     let mut this = Namespace {
         name: namespace,
+        since: Instant::now(),
         context,
         calls,
+        slots,
         facts,
         actors,
         sender,
@@ -212,8 +222,11 @@ where
 
 struct Namespace {
     name: String,
+    /// When it began to watch.
+    since: Instant,
     context: Context,
     calls: Calls,
+    slots: Slots,
     facts: Facts,
     actors: Actors,
     sender: mpsc::Sender<Message>,
@@ -259,8 +272,12 @@ impl Namespace {
             }
             while self.tasks.try_join_next().is_some() {}
             if self.facts.are_complete() && self.context.leadership.borrow().may_write() {
-                for name in std::mem::take(&mut self.dirty) {
+                for (number, name) in (1_u32..).zip(std::mem::take(&mut self.dirty)) {
                     self.decide(&name);
+                    // A namespace with many Rollouts takes turns with the others, and with the lease.
+                    if number.is_multiple_of(TURN) {
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }
@@ -281,7 +298,11 @@ impl Namespace {
     }
 
     fn report(&self) -> Report {
-        let state = self.facts.missing().map_or(State::Ready, |kind| State::NotYet(format!("{kind} have not been listed yet")));
+        let state = match self.facts.missing() {
+            None => State::Ready,
+            Some(_) if self.since.elapsed() > LISTING => State::Late,
+            Some(kind) => State::NotYet(format!("{kind} have not been listed yet")),
+        };
         let phases =
             self.facts.rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending));
         Report { who: format!("namespace {}", self.name), state, phases: phases.collect() }
@@ -402,8 +423,13 @@ impl Namespace {
         let now = context.clock.now();
         let decision = decide(&snapshot, now);
         context.vitals.metrics.decided();
-        let prober =
-            Prober { asker: Arc::clone(&context.asker), clock: context.clock, sender: self.seen_sender.clone(), rollout: Arc::clone(name) };
+        let prober = Prober {
+            asker: Arc::clone(&context.asker),
+            slots: self.slots.clone(),
+            clock: context.clock,
+            sender: self.seen_sender.clone(),
+            rollout: Arc::clone(name),
+        };
         actor.probes.sync(&decision.probes, &prober);
         if actor.postpones(&decision) {
             return;

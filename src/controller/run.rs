@@ -26,7 +26,10 @@ use crate::{
     lease::leadership::Leadership,
     observe::readable::readable,
     observe::{Policies, watch::WatchBackoff},
-    probe::http::{self, Asker},
+    probe::{
+        Slots,
+        http::{self, Asker},
+    },
     vitals::{
         Vitals,
         pulse::{Report, State},
@@ -70,7 +73,7 @@ pub async fn run_asking(
     vitals: Vitals,
 ) {
     let (policy_sender, policies) = watch::channel(Arc::new(Policies::new()));
-    let mut pulse = vitals.pulse.listen();
+    let mut pulse = vitals.process.listen();
     let context = Context {
         client: client.clone(),
         clock,
@@ -79,6 +82,7 @@ pub async fn run_asking(
         leadership,
         asker,
         turns: act::guard_turns(),
+        slots: Slots::default(),
         vitals,
     };
     let mut tasks = JoinSet::new();

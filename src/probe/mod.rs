@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, SemaphorePermit, mpsc},
     task::AbortHandle,
     time::{Instant, MissedTickBehavior, interval_at},
 };
@@ -63,10 +63,42 @@ impl Drop for Running {
     }
 }
 
+/// Requests that may be under way at once, of all namespaces and of each: every one is a connection, and whoever writes gates and runs pods
+/// decides how many are wanted and how long they last.
+const OF_ALL: usize = 512;
+const OF_NAMESPACE: usize = 64;
+
+/// Room for the requests of probes. Where there is none a probe waits, which is neither a success nor a failure.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    all: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(OF_ALL)), own: Arc::new(Semaphore::new(OF_NAMESPACE)) }
+    }
+}
+
+impl Slots {
+    /// The same room for all together, and room of its own for one namespace.
+    #[must_use]
+    pub fn of_namespace(&self) -> Self {
+        Self { all: Arc::clone(&self.all), own: Arc::new(Semaphore::new(OF_NAMESPACE)) }
+    }
+
+    /// Waits for room, first that of the namespace: what waits there keeps none of the others from theirs.
+    async fn room(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        Some((self.own.acquire().await.ok()?, self.all.acquire().await.ok()?))
+    }
+}
+
 /// What a probe's task needs.
 #[derive(Clone)]
 pub struct Prober {
     pub asker: Asker,
+    pub slots: Slots,
     pub clock: Clock,
     pub sender: mpsc::Sender<(Arc<str>, Seen)>,
     /// Name of the Rollout, sent back with what was seen.
@@ -130,6 +162,7 @@ async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let room = prober.slots.room().await;
         let outcome = match probe(&*prober.asker, &http, &target).await {
             Answer::Status(status) if is_expected(&http.expect_status, status) => Outcome::Passed(status.to_string()),
             Answer::Status(status) => Outcome::Failed(format!("status {status}")),
@@ -138,6 +171,7 @@ async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: 
                 without_answer(&*prober.asker, &http, control, reason).await
             }
         };
+        drop(room);
         let seen = Seen { key: key.clone(), outcome, at: prober.clock.now() };
         if prober.sender.send((Arc::clone(&prober.rollout), seen)).await.is_err() {
             return;
@@ -153,6 +187,54 @@ async fn without_answer(asker: &dyn Ask, http: &HttpGate, control: Option<Target
         Answer::Status(_) => Outcome::Failed(reason),
         Answer::None(_) => {
             Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    /// Never answers, and counts who waits for it.
+    #[derive(Default)]
+    struct Tarpit(AtomicUsize);
+
+    impl Ask for Tarpit {
+        fn ask<'a>(&'a self, _: &'a HttpGate, _: &'a Target) -> BoxFuture<'a, Answer> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_that_never_answer_take_no_more_connections_than_their_namespace_has() {
+        let (tarpit, slots) = (Arc::new(Tarpit::default()), Slots::default());
+        let http: HttpGate = serde_json::from_value(serde_json::json!({"path": "/", "port": 80, "timeout": "1m"})).unwrap();
+        let (sender, _receiver) = mpsc::channel(1);
+        let mut all = Vec::new();
+        for namespace in 0..20 {
+            let prober = Prober {
+                asker: Arc::clone(&tarpit) as Asker,
+                slots: slots.of_namespace(),
+                clock: Clock::starting_at(Timestamp::UNIX_EPOCH),
+                sender: sender.clone(),
+                rollout: Arc::from("hello"),
+            };
+            let pod = |uid: usize| Target { uid: uid.to_string(), name: uid.to_string(), ip: "10.0.0.1".to_owned(), port: 80 };
+            let wanted: Vec<Probe> =
+                (0..100).map(|uid| Probe { gate: "gate".to_owned(), http: http.clone(), pod: pod(uid), control: None }).collect();
+            let mut these = Probes::default();
+            these.sync(&wanted, &prober);
+            all.push(these);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(tarpit.0.load(Ordering::Relaxed), (OF_NAMESPACE * (namespace + 1)).min(OF_ALL), "{namespace}");
         }
     }
 }

@@ -7,5 +7,8 @@ pub mod pulse;
 #[derive(Clone, Debug, Default)]
 pub struct Vitals {
     pub metrics: metrics::Metrics,
+    /// The loops that the process lives by: who leads, and where there are Rollouts.
+    pub process: pulse::Pulse,
+    /// The loops of the namespaces, a tenant's each: what becomes of one is no reason to end the others.
     pub pulse: pulse::Pulse,
 }

@@ -31,6 +31,8 @@ pub enum State {
     Ready,
     /// It waits for this.
     NotYet(String),
+    /// It has waited for so long that nobody else is to wait for it.
+    Late,
     /// It will not recover by itself.
     Broken(String),
 }

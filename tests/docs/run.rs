@@ -227,6 +227,7 @@ pages! {
     policies: "policies.md", AtRest;
     preview: "preview.md", AtRest;
     rollback: "rollback.md", AtRest;
+    threat_model: "threat-model.md", Files;
     troubleshooting: "troubleshooting.md", AtRest;
     uninstall: "uninstall.md", ControllerDead;
     workers: "workers.md", Files;

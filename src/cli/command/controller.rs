@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// The API server takes the part before the slash for the field manager of our writes.
 const USER_AGENT: &str = concat!("stepgate/", env!("CARGO_PKG_VERSION"));
+
+/// Namespaces that 1,024 open files suffice for.
+const NAMESPACES_OF_1024: u32 = 140;
 
 /// Where the kubelet asks, if nothing else is said.
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
@@ -57,6 +61,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let ControllerArgs { watch_namespace, instance, leader_elect, lease_namespace, health_addr } = args;
     let lease_namespace = lease(leader_elect, lease_namespace)?;
     let health = listener(health_addr.as_deref()).await?;
+    raise_file_limit();
     let client = cluster::client(&ClusterArgs::default(), USER_AGENT).await?;
     let told_to_end = crate::cli::told_to_end()?;
 
@@ -66,8 +71,8 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let lead = async {
         match lease_namespace {
             Some(namespace) => {
-                let Vitals { metrics, pulse } = vitals.clone();
-                let election = Election::new(client.clone(), &namespace, election::identity(&instance), clock, metrics, pulse.listen());
+                let Vitals { metrics, process, pulse: _ } = vitals.clone();
+                let election = Election::new(client.clone(), &namespace, election::identity(&instance), clock, metrics, process.listen());
                 election.run(&leads, told_to_end).await;
             }
             None => told_to_end.await,
@@ -75,7 +80,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     };
     let served = async {
         match health {
-            Some(listener) => Health { vitals: vitals.clone(), leadership: leadership.clone() }.serve(listener).await,
+            Some(listener) => Health::new(vitals.clone(), leadership.clone()).serve(listener).await,
             None => std::future::pending().await,
         }
     };
@@ -85,6 +90,18 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
         () = served => Ok(()),
         // By then the lease is given back.
         () = lead => Ok(()),
+    }
+}
+
+/// A connection for each watch of each namespace, and one for each probe: many container runtimes start a process with room for 1,024 files
+/// and let it take more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}: about {NAMESPACES_OF_1024} namespaces for each 1,024", limit.current);
     }
 }
 
@@ -122,6 +139,14 @@ async fn listener(address: Option<&str>) -> anyhow::Result<Option<TcpListener>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_files_may_be_opened_as_the_process_may_ask_for() {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(512), maximum }).unwrap();
+        raise_file_limit();
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 
     #[test]
     fn a_lease_is_held_wherever_its_namespace_is_known() {

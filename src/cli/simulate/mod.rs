@@ -7,7 +7,7 @@ pub mod story;
 
 use std::{cell::RefCell, convert::Infallible, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
@@ -40,6 +40,9 @@ const PORT: u16 = 8080;
 /// How much longer than its policy allows a release may take before it counts as one without an end.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// Checks that are played at most, some seconds of a core: a policy that comes with a stranger's pull request is not to keep a pipeline busy.
+const CHECKS: u128 = 5_000_000;
+
 /// What `stepgate simulate` takes.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateArgs {
@@ -68,11 +71,17 @@ pub struct SimulateArgs {
 /// Plays the policy, and tells how it went.
 ///
 /// # Errors
-/// When there is no valid policy in the files, or the release does not end.
+/// When there is no valid policy in the files, it asks for more checks than are played, or the release does not end.
 pub async fn run(args: SimulateArgs) -> anyhow::Result<String> {
     let mut policy = policy::read(&args.files)?;
     // Nobody is there who could be asked.
     policy.gates.retain(|gate| gate.approval.is_none());
+    let checks = checks(&policy, args.replicas);
+    ensure!(
+        checks <= CHECKS,
+        "the gates of this policy would check the pods about {checks} times during the holds and keepPrevious, and at most {CHECKS} checks are \
+         played: lengthen the periods, shorten the holds, or play fewer pods (--replicas)"
+    );
     // A clock that stands still belongs to a runtime of its own, and a runtime to a thread.
     let story = spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
@@ -209,6 +218,15 @@ fn is_over(status: &RolloutStatus) -> bool {
     }
 }
 
+/// About how often http gates check a pod in a release that goes well.
+fn checks(policy: &PolicySpec, replicas: u32) -> u128 {
+    let holds: Duration = policy.steps.iter().map(|step| step.hold.0).sum();
+    let whole = holds + policy.keep_previous.0;
+    let gates = policy.gates.iter().filter_map(|gate| gate.http.as_ref());
+    let rounds: u128 = gates.map(|http| whole.as_millis() / http.period.0.as_millis().max(1)).sum();
+    rounds * u128::from(replicas)
+}
+
 /// All that the policy lets a release take, and more.
 fn longest(policy: &PolicySpec) -> Duration {
     let steps = u32::try_from(policy.steps.len()).unwrap_or(u32::MAX);
@@ -263,6 +281,16 @@ mod tests {
         let app = apps.iter().map(|app| app.parse().unwrap()).collect();
         let args = SimulateArgs { files: Vec::new(), replicas: 4, rate: 100, app, seed: 1 };
         play(&policy, &args).await.unwrap().to_string()
+    }
+
+    #[test]
+    fn a_policy_of_two_weeks_with_twenty_checks_a_second_is_not_played() {
+        let with = |hold: &str, period: &str| {
+            let text = POLICY.replace("hold: 1m}]", &format!("hold: {hold}}}]")).replace("period: 1s", &format!("period: {period}"));
+            checks(&policy::parse(&text).unwrap(), 4)
+        };
+        assert!(with("168h", "50ms") > 5 * CHECKS);
+        assert!(with("168h", "1s") < CHECKS && with("1h", "50ms") < CHECKS);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,17 @@
 #!/bin/sh
-# Takes Stepgate out of the cluster that kubectl speaks to. Read it, then pipe it into sh. It may be run again where it stopped.
+# Takes Stepgate out of the cluster that it names first. Read it, then pipe it into sh. It may be run again where it stopped.
 set -eu
 namespace=stepgate-system
 part=app.kubernetes.io/part-of=stepgate
+# Of the kubeconfig. Empty: the current one, which every command below is tied to once it has been named.
+context=
+
+# One function, called by the last line: of a script that arrives by half nothing is run.
+uninstall() {
+
+context=${context:-$(command kubectl config current-context)}
+kubectl() { command kubectl --context "$context" "$@"; }
+echo "Taking Stepgate out of cluster $(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}') (context $context)." >&2
 
 kubectl get namespace default > /dev/null
 
@@ -27,9 +36,11 @@ done
 
 # 3. The controller, and wait for its pods.
 remove poddisruptionbudget stepgate -n "$namespace"
+remove networkpolicy stepgate -n "$namespace"
 if kubectl get deployment stepgate -n "$namespace" > /dev/null 2>&1; then
   kubectl delete deployment stepgate -n "$namespace" --cascade=foreground --timeout=2m
 fi
+remove priorityclass stepgate
 
 # 4. The kinds, and with them the policies of kind RolloutPolicy and ClusterRolloutPolicy.
 for kind in rollouts rolloutpolicies clusterrolloutpolicies; do
@@ -53,3 +64,6 @@ if kubectl get namespace "$namespace" > /dev/null 2>&1; then
   fi
 fi
 echo "Stepgate is gone."
+}
+
+uninstall
