@@ -9,6 +9,7 @@
 //! | room | |
 //! |---|---|
 //! | [`facts`], [`share`] | what was observed; shares in whole pods |
+//! | [`verdict`] | statistics: is a version good enough, with stated error rates |
 //! | [`why`] | reasons and refusals as data, each with its sentence |
 //! | [`decision`], [`history`] | what a decision is made of; what is remembered |
 //! | [`view`] | the facts, arranged around the two sides of a release |
@@ -36,6 +37,7 @@ pub mod request;
 pub mod rest;
 pub mod share;
 pub mod traffic;
+pub mod verdict;
 pub mod view;
 pub mod why;
 pub mod workload;
