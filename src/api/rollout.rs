@@ -11,7 +11,7 @@ pub use super::{
 
 use super::{policy::PolicySpec, status::RolloutStatus};
 
-// The last rules are those of `core::worker::needs_service`, for a policy that stands in the Rollout itself.
+// The last rules are those of `core::traffic::pods::needs_service`, for a policy that stands in the Rollout itself.
 /// What to release: a Deployment, the Services whose clients are moved, and the policy that says how.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(

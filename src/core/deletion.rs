@@ -64,7 +64,7 @@ pub fn let_go_of_versions(view: &View<'_>, draft: &mut Draft, declared: Declared
     let in_rotation: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) == Pin::Rotation).collect();
     if !in_rotation.is_empty() {
         // Nobody will put that label on pods any more. Where the live version is gone it is the one that is to be.
-        let side = view.live().or_else(|| declared.side(view, view.hello));
+        let side = view.live().or_else(|| declared.side(view.snapshot, view.hello));
         write::move_services(view, draft, in_rotation, &side.map_or(Pin::Open, |side| side.pin()));
         return Why::Deleting.until_answered();
     }

@@ -43,7 +43,7 @@ pub fn service(object: &Service) -> ServiceFacts {
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         local_traffic,
         port,
-        endpoints: Vec::new(),
+        endpoints: BTreeSet::new(),
     }
 }
 
@@ -72,6 +72,6 @@ pub fn slice(object: &EndpointSlice) -> SliceSeen {
 /// A Service with the endpoints that its slices, among those of the namespace, have. A dual-stack Service has a slice for each family, with
 /// the same pods.
 pub fn service_facts<'a>(service: &ServiceFacts, slices: impl Iterator<Item = &'a SliceSeen>) -> ServiceFacts {
-    let endpoints: BTreeSet<&String> = slices.filter(|slice| slice.service == service.name).flat_map(|slice| &slice.ready).collect();
-    ServiceFacts { endpoints: endpoints.into_iter().cloned().collect(), ..service.clone() }
+    let endpoints = slices.filter(|slice| slice.service == service.name).flat_map(|slice| slice.ready.iter().cloned()).collect();
+    ServiceFacts { endpoints, ..service.clone() }
 }

@@ -17,7 +17,7 @@ pub const LENGTH: usize = 10;
 ///
 /// ```
 /// use serde_json::json;
-/// use stepgate::core::revision::revision;
+/// use stepgate::core::facts::revision::revision;
 ///
 /// let ours = json!({"spec": {"containers": []}, "metadata": {"labels": {"app": "hello"}}});
 /// let replica_set = json!({"metadata": {"creationTimestamp": null, "labels": {"app": "hello", "pod-template-hash": "5d4f"}}, "spec": {"containers": []}});

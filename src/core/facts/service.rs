@@ -1,5 +1,7 @@
 //! Services and their endpoints, as far as decisions look at them.
 
+use std::collections::BTreeSet;
+
 use crate::core::facts::labels::Labels;
 
 /// A Service's session affinity.
@@ -28,6 +30,6 @@ pub struct ServiceFacts {
     pub local_traffic: Option<&'static str>,
     /// The first of its ports.
     pub port: Option<i32>,
-    /// uids of the pods behind ready endpoints, from the EndpointSlices.
-    pub endpoints: Vec<String>,
+    /// uids of the pods behind ready endpoints, from the EndpointSlices. A set: each decision looks up every pod in it.
+    pub endpoints: BTreeSet<String>,
 }

@@ -69,7 +69,7 @@ fn run(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Flow {
     };
     if let Some(rejected) = draft.status.rejected.iter().find(|rejected| rejected.revision == wanted.revision).cloned() {
         draft.enter(Phase::RolledBack);
-        let side = declared.side(view, wanted).filter(|side| side.replica_set.revision == wanted.revision);
+        let side = declared.side(view.snapshot, wanted).filter(|side| side.replica_set.revision == wanted.revision);
         let held = side.map_or_else(|| pending_version(wanted), |side| side.version());
         draft.status.canary = Some(Version { name: wanted.name.clone(), ..held });
         return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
@@ -104,7 +104,7 @@ fn find_live(view: &View<'_>, draft: &mut Draft, declared: Declared<'_>) -> Flow
     let deployment = view.hello.name.clone();
     // Where another one had the clients and is gone, some ready pods are better than none.
     let is_enough = |side: &Side<'_>| view.hello.is_complete() || (accepted && side.ready_count() > 0);
-    if let Some(live) = declared.side(view, view.hello).filter(is_enough) {
+    if let Some(live) = declared.side(view.snapshot, view.hello).filter(is_enough) {
         draft.status.stable = Some(live.version());
         draft.notice(Reason::Accepted, format!("Deployment {deployment} is the live version"));
         // Healthy it is once every Service names it: until then another one, which is on its way out, may have clients.

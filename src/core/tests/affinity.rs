@@ -77,12 +77,12 @@ impl Clients {
 
     /// Each comes once: to the pod that it has, while that is an endpoint and the Service has affinity; else to any.
     fn come(&mut self, model: &Model) {
-        let (endpoints, sticky) = (&model.services[0].endpoints, affinity(model) != Off);
+        let (endpoints, sticky) = (model.services[0].endpoints.iter().collect::<Vec<_>>(), affinity(model) != Off);
         let new: BTreeSet<String> = model.pods_of("hello:v2").iter().map(|pod| pod.uid.clone()).collect();
         for (number, (pod, versions)) in self.0.iter_mut().enumerate().filter(|_| !endpoints.is_empty()) {
-            if !sticky || !endpoints.contains(pod) {
+            if !sticky || !endpoints.contains(&&*pod) {
                 // Another one each time, and not in step with the others.
-                pod.clone_from(&endpoints[(number * 7 + versions.len() * 5 + endpoints.len()) % endpoints.len()]);
+                pod.clone_from(endpoints[(number * 7 + versions.len() * 5 + endpoints.len()) % endpoints.len()]);
             }
             if versions.last() != Some(&new.contains(pod)) {
                 versions.push(new.contains(pod));

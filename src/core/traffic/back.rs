@@ -1,6 +1,6 @@
 //! The way back of traffic: every Service to the live side, waiting for nothing; then the time until everybody has followed.
 
-use std::ops::ControlFlow::Continue;
+use std::{collections::BTreeSet, ops::ControlFlow::Continue};
 
 use crate::{
     api::{
@@ -64,8 +64,9 @@ pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: 
         return pods::settle_down(view, draft, release);
     }
     let confirmed_at = release.rollback.as_ref().and_then(|rollback| rollback.confirmed_at);
-    let elsewhere =
-        |service: &&ServiceFacts| service.endpoints.iter().any(|uid| live.pods.iter().all(|pod| pod.uid != *uid) && is_served(view, uid));
+    let kept: BTreeSet<&str> = live.pods.iter().map(|pod| pod.uid.as_str()).collect();
+    let others = || view.snapshot.pods.iter().filter(|pod| pod.serves() && !kept.contains(pod.uid.as_str()));
+    let elsewhere = |service: &&ServiceFacts| others().any(|pod| service.endpoints.contains(&pod.uid));
     let services: Vec<String> = view.services().iter().filter(|service| elsewhere(service)).map(|service| service.name.clone()).collect();
     if confirmed_at.is_none() && !services.is_empty() {
         return Why::Confirming { weight: 0, services }.until_answered();
@@ -81,11 +82,6 @@ pub fn settle_down(view: &View<'_>, draft: &mut Draft, release: &Release, live: 
         return Why::Settling { weight: 0, until }.until(until);
     }
     Continue(())
-}
-
-/// Whether a pod of that uid is still there and could answer.
-fn is_served(view: &View<'_>, uid: &str) -> bool {
-    view.snapshot.pods.iter().any(|pod| pod.uid == uid && pod.serves())
 }
 
 /// That a canary which nobody needs any more is being removed.

@@ -148,7 +148,7 @@ pub fn routed(view: &View<'_>, sides: Sides<'_, '_>) -> Option<u8> {
     if services.iter().any(|service| service.endpoints.is_empty() || !view.endpoints_follow(service)) {
         return None;
     }
-    let of_canary = |service: &&ServiceFacts| count(service.endpoints.iter().filter(|uid| canary.pods.iter().any(|pod| pod.uid == **uid)));
+    let of_canary = |service: &&ServiceFacts| count(canary.pods.iter().filter(|pod| service.endpoints.contains(&pod.uid)));
     let all: i32 = services.iter().map(|service| count(service.endpoints.iter())).sum();
     Some(percent(services.iter().map(of_canary).sum(), all))
 }

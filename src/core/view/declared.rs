@@ -8,7 +8,7 @@ use crate::{
     api::rollout::{DEFAULT_VERSION_LABEL, Workload},
     core::{
         facts::{Snapshot, deployment::DeploymentFacts, pod::PodFacts},
-        view::{View, side::Side},
+        view::side::{Side, pods_where, replica_sets_of},
         why::refusal::Refusal,
     },
 };
@@ -93,10 +93,10 @@ impl<'a> Declared<'a> {
     }
 
     /// A version as a side: all pods of the Deployment, also those of a roll-out of its own that is not complete.
-    pub fn side(self, view: &View<'a>, deployment: &'a DeploymentFacts) -> Option<Side<'a>> {
-        let own = || view.replica_sets_of(deployment);
+    pub fn side(self, snapshot: &'a Snapshot, deployment: &'a DeploymentFacts) -> Option<Side<'a>> {
+        let own = || replica_sets_of(snapshot, deployment);
         let replica_set = own().filter(|set| !set.deleting).max_by_key(|set| (set.revision == deployment.revision, set.created_at))?;
-        let pods = view.pods_where(|pod| own().any(|set| pod.owner.as_deref() == Some(&set.uid)));
+        let pods = pods_where(snapshot, |pod| own().any(|set| pod.owner.as_deref() == Some(&set.uid)));
         let value = self.value_of_pods(deployment, &pods)?;
         Some(Side { deployment: Some(&deployment.name), replica_set, replicas: deployment.replicas, value, pods })
     }

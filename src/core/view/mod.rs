@@ -65,8 +65,7 @@ impl<'a> View<'a> {
 
     /// ReplicaSets that a Deployment controls.
     pub fn replica_sets_of(&self, deployment: &'a DeploymentFacts) -> impl Iterator<Item = &'a ReplicaSetFacts> + use<'a> {
-        let (owner, all) = (deployment.uid.as_str(), &self.snapshot.replica_sets);
-        all.iter().map(Arc::as_ref).filter(move |set| set.owner.as_deref() == Some(owner))
+        side::replica_sets_of(self.snapshot, deployment)
     }
 
     /// The side of a ReplicaSet.
@@ -77,17 +76,14 @@ impl<'a> View<'a> {
 
     /// Those pods that count: not deleting, not finished; by name.
     pub fn pods_where(&self, is_one: impl Fn(&PodFacts) -> bool) -> Vec<&'a PodFacts> {
-        let alive = self.snapshot.pods.iter().map(Arc::as_ref).filter(|pod| !pod.deleting() && !pod.finished);
-        let mut pods: Vec<_> = alive.filter(|pod| is_one(pod)).collect();
-        pods.sort_by(|a, b| a.name.cmp(&b.name));
-        pods
+        side::pods_where(self.snapshot, is_one)
     }
 
     /// The stable side: the ReplicaSet of the Deployment that carries the hash on record, or the version on record.
     pub fn live(&self) -> Option<Side<'a>> {
         let stable = self.snapshot.status.stable.as_ref()?;
         if let Pair::Declared(declared) = self.pair {
-            return if stable.name == self.hello.name { declared.side(self, self.hello) } else { None };
+            return if stable.name == self.hello.name { declared.side(self.snapshot, self.hello) } else { None };
         }
         let set = self.own_replica_sets().find(|set| set.hash == stable.hash)?;
         Some(self.side(set))
@@ -117,7 +113,7 @@ impl<'a> View<'a> {
     /// The canary's side before an adoption: the newest ReplicaSet of our Deployment, or the version that is released.
     pub fn canary(&self) -> Option<Side<'a>> {
         if let Pair::Declared(declared) = self.pair {
-            return declared.side(self, self.canary_deployment()?);
+            return declared.side(self.snapshot, self.canary_deployment()?);
         }
         let owner = self.canary_deployment()?.uid.as_str();
         let sets = self.snapshot.replica_sets.iter().map(Arc::as_ref);

@@ -1,10 +1,16 @@
 //! One side of a release: a version, and its pods.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::{
     api::status::Version,
-    core::facts::{deployment::ReplicaSetFacts, pod::PodFacts},
+    core::facts::{
+        Snapshot,
+        deployment::{DeploymentFacts, ReplicaSetFacts},
+        pod::PodFacts,
+    },
 };
 
 /// The two sides of a release, while both are there.
@@ -23,7 +29,7 @@ pub struct Side<'a> {
     pub replica_set: &'a ReplicaSetFacts,
     /// Pods that are asked for.
     pub replicas: i32,
-    /// What its pods have as the side label (see [`super::service_split::Keys`]).
+    /// What its pods have as the side label (see [`crate::core::facts::pin::Keys`]).
     pub value: &'a str,
     /// Pods that count: not deleting, not finished; by name.
     pub pods: Vec<&'a PodFacts>,
@@ -61,4 +67,18 @@ impl<'a> Side<'a> {
 /// A count as Kubernetes counts.
 pub fn count<T>(items: impl Iterator<Item = T>) -> i32 {
     i32::try_from(items.count()).unwrap_or(i32::MAX)
+}
+
+/// ReplicaSets that a Deployment controls.
+pub fn replica_sets_of<'a>(snapshot: &'a Snapshot, deployment: &'a DeploymentFacts) -> impl Iterator<Item = &'a ReplicaSetFacts> + use<'a> {
+    let owner = deployment.uid.as_str();
+    snapshot.replica_sets.iter().map(Arc::as_ref).filter(move |set| set.owner.as_deref() == Some(owner))
+}
+
+/// Those pods that count: not deleting, not finished; by name.
+pub fn pods_where(snapshot: &Snapshot, is_one: impl Fn(&PodFacts) -> bool) -> Vec<&PodFacts> {
+    let alive = snapshot.pods.iter().map(Arc::as_ref).filter(|pod| !pod.deleting() && !pod.finished);
+    let mut pods: Vec<_> = alive.filter(|pod| is_one(pod)).collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    pods
 }

@@ -11,7 +11,10 @@ mod worker;
 
 pub use declared::VERSIONS;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -154,7 +157,7 @@ impl Model {
                 publish_not_ready: false,
                 local_traffic: None,
                 port: Some(80),
-                endpoints: Vec::new(),
+                endpoints: BTreeSet::new(),
             }],
             owners_affinity: SessionAffinity::Off,
             rivals: Vec::new(),

@@ -1,5 +1,7 @@
 //! Which pin a Service has, which one it is to have at rest, and the write that changes it.
 
+use std::collections::BTreeSet;
+
 use crate::core::{
     decision::{action::Action, draft::Draft},
     facts::{
@@ -58,12 +60,12 @@ impl<'a> View<'a> {
         if matches!(self.pair, Pair::Managed { .. }) {
             return Pin::Open;
         }
-        let both: Vec<&str> =
+        let both: BTreeSet<&str> =
             [self.live(), self.canary()].iter().flatten().flat_map(|side| &side.pods).map(|pod| pod.uid.as_str()).collect();
         let strangers = |service: &ServiceFacts| {
             let selector = self.keys().owners(&service.selector);
             let alive = self.snapshot.pods.iter().filter(|pod| !pod.deleting() && !pod.finished);
-            alive.filter(|pod| subset(&selector, &pod.labels)).any(|pod| !both.contains(&pod.uid.as_str()))
+            alive.filter(|pod| subset(&selector, &pod.labels)).any(|pod| !both.contains(pod.uid.as_str()))
         };
         if self.services().into_iter().any(strangers) { Pin::Rotation } else { Pin::Open }
     }

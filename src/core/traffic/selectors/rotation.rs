@@ -1,6 +1,9 @@
 //! The rotation label: which pods carry it, and in which order it is put on and taken off.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow::{Break, Continue},
+};
 
 use crate::{
     api::{ROTATION, status::Release},
@@ -58,7 +61,8 @@ pub fn label(view: &View<'_>, draft: &mut Draft, chosen: &[&PodFacts]) -> Part {
     // A step that is over in this very decision may have asked for labels to be taken off.
     draft.actions.retain(|action| !matches!(action, Action::LabelPod { rotation: Rotation::Out, .. }));
     let missing = chosen.iter().filter(|pod| !pod.labels.contains_key(ROTATION));
-    let surplus = view.in_rotation().filter(|pod| !pod.deleting() && chosen.iter().all(|kept| kept.uid != pod.uid));
+    let kept: BTreeSet<&str> = chosen.iter().map(|pod| pod.uid.as_str()).collect();
+    let surplus = view.in_rotation().filter(|pod| !pod.deleting() && !kept.contains(pod.uid.as_str()));
     let labels: Vec<Action> = missing
         .map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::In })
         .chain(surplus.map(|pod| Action::LabelPod { pod: pod.object(), rotation: Rotation::Out }))
