@@ -10,4 +10,5 @@ mod native;
 mod preview;
 mod scripts;
 mod undo;
+mod waits;
 mod workers;

@@ -1,7 +1,12 @@
 //! Session affinity: for as long as a release lasts a client keeps the pod that it has, and with it its version.
 //!
-//! What a Service's owner had is on record before it is changed, together with what it is changed to: by these two it is told what is found
-//! on the Service later. What is neither of them somebody else has written, and it is that which is given back.
+//! **Guarantee:** every Service gets back the session affinity that its owner gave it, whatever becomes of the release. Both values are on record
+//! before the first write: the owner's and ours. Later they are compared with what the Service has. Our value: the owner's is restored. The
+//! owner's value: nothing is to be done. Anything else: somebody changed it meanwhile, and it stays.
+//!
+//! **Assumption:** clients come from addresses of their own. Behind one proxy they all count as one client.
+//!
+//! **Caveat:** a write whose answer was lost may take effect up to a minute after the release; until then the record is kept (`LATE`).
 
 use std::ops::ControlFlow::{Break, Continue};
 

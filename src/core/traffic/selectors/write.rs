@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// How long the deletion of a pod may take to reach the EndpointSlice controller, whose view of the pods trails that of the Services at
-/// times. A selector that is widened before gives clients to pods that are ending, and the controller looks again only a second later.
+/// The EndpointSlice controller can learn of a deleted pod up to half a second after we do. If we widen a selector in that time it adds the
+/// dying pod as an endpoint, and corrects it only a second later.
 const PARTING: Span = Span::millis(500);
 
 /// Writes a pin into Services, and with it the session affinity that they are to have by now.

@@ -1,4 +1,20 @@
 //! Adoption: the canary's ReplicaSet becomes the user's Deployment's own. The pods that were tested are the pods that stay.
+//!
+//! **Guarantee:** no pod of the new version is restarted, and at every moment as many ready pods are behind the Services as the Deployment asks
+//! for. The controller may die after any of the writes: the next one finds how far the hand-over is from the objects alone.
+//!
+//! 1. The hand-over is on record (a label on the Deployment that keeps the owner's `maxSurge`) before anything is changed.
+//! 2. Both Deployments are paused, and their controller has seen that, before the ReplicaSet changes its owner.
+//! 3. The ReplicaSet is given away by one write, after the pods have been read from the API server: from then on the Deployment controller,
+//!    paused, scales the old ReplicaSet to 0 by itself.
+//! 4. The selectors are opened only when the old pods are out of everybody's endpoints; then label, `maxSurge` and pause are given back.
+//!
+//! **Assumption:** the Deployment controller counts an adopted ReplicaSet with the Deployment's own template as the new one, also while the
+//! Deployment is paused, and lets the old one go once the new one has all its pods.
+//!
+//! **Caveat:** where a webhook has changed the canary's pods the templates differ, and the Deployment rolls by itself instead (`roll.rs`). The same
+//! happens where the preconditions do not hold within `PATIENCE`. If the controller takes the new pods away instead of the old ones, the
+//! release is rolled back while the old ones are still there.
 
 use std::ops::ControlFlow::Continue;
 

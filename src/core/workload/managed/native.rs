@@ -1,7 +1,13 @@
 //! The Deployment's own roll-out, which must not run while Stepgate releases or holds a template: stopped, and its pods taken away again.
 //!
-//! With the admission policies this never happens: the write that changes a template pauses the Deployment. Without them the Deployment
-//! controller has a head start of a watch event, and somebody may unpause at any time.
+//! **Guarantee:** Services are pinned to the live version only while that keeps its pods: the Deployment is paused, its controller has seen it,
+//! and the pods have been read from the API server. A roll-out that has gone too far is left alone, and history says so.
+//!
+//! **Assumption:** a paused Deployment whose new ReplicaSet is scaled to 0 restores the other one by itself. One whose new ReplicaSet has all its
+//! pods scales the others to 0, paused or not: from there on nothing is taken away.
+//!
+//! **Caveat:** with the admission policies this never happens, because the write that changes a template pauses the Deployment. Without them the
+//! Deployment controller has a head start of one watch event, and somebody may unpause at any time.
 
 use std::ops::ControlFlow::Continue;
 
