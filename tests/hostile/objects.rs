@@ -9,7 +9,10 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 use stepgate::{
     api::{PolicySpec, Rollout},
-    cli::{from_manifests, manifest, screen::line},
+    cli::{
+        files::{manifest, world},
+        paper::screen::line,
+    },
     core::{decide::decide, facts::Snapshot},
     observe, visible,
 };
@@ -154,7 +157,7 @@ fn read<T: serde::de::DeserializeOwned>(objects: &Value) -> Vec<T> {
 fn snapshot(objects: &Value) -> Option<Snapshot> {
     let rollout: Rollout = serde_json::from_value(objects["rollout"].clone()).ok()?;
     let plain = manifest::parse("file.yaml", &self::rollout().to_string()).ok()?;
-    let base = from_manifests::snapshot(plain.first()?, &[]).ok()?;
+    let base = world::snapshot(plain.first()?, &[]).ok()?;
     let seen = observe::rollout(&rollout);
     let policy = rollout.spec.policy.clone().map(Arc::new);
     let dynamic = |kind: &str| read::<DynamicObject>(&objects[kind]);

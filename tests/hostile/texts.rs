@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use stepgate::{
     api::Span,
-    cli::{lint, manifest},
+    cli::{command::lint, files::manifest},
     visible,
 };
 
@@ -65,7 +65,7 @@ fn bytes() -> impl Strategy<Value = String> {
 fn told(text: &str) {
     let read = || match manifest::parse("file.yaml", text).and_then(|manifests| lint::found(&manifests)) {
         Ok(found) => found.lines.iter().map(ToString::to_string).collect(),
-        Err(error) => vec![stepgate::cli::output::causes(&error)],
+        Err(error) => vec![stepgate::cli::paper::output::causes(&error)],
     };
     // As much room as a program has: a test's own thread has a quarter of it.
     let lines: Vec<String> = std::thread::scope(|scope| {

@@ -25,7 +25,7 @@ struct Elector {
 }
 
 fn elector(sim: &Sim, name: &str, line: Line) -> Elector {
-    let Vitals { metrics, pulse } = Vitals::default();
+    let Vitals { metrics, pulse, process: _ } = Vitals::default();
     let election =
         Election::new(sim.client_over(name, &line), "default", name.to_owned(), Clock::starting_at(sim.now()), metrics, pulse.listen());
     let (sender, leads) = watch::channel(Leadership::Standby);

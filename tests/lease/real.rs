@@ -41,7 +41,7 @@ async fn elector(kubectl: &Kubectl, namespace: &str) -> Elector {
     let line = Line::to(format!("{host}:{port}")).await;
     config.cluster_url = format!("https://{}", line.address).parse().unwrap();
     config.tls_server_name.get_or_insert(host);
-    let Vitals { metrics, pulse } = Vitals::default();
+    let Vitals { metrics, pulse, process: _ } = Vitals::default();
     let clock = Clock::starting_at(Timestamp::now());
     let election =
         Election::new(Client::try_from(config).unwrap(), namespace, election::identity("elector"), clock, metrics, pulse.listen());

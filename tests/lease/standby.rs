@@ -13,7 +13,11 @@ use stepgate::{
     controller::run::{self, Options},
     lease::leadership::Leadership,
     sim::{Line, Setup, Sim, sample, server::admission::STEPGATE},
-    vitals::{Vitals, metrics::Metrics},
+    vitals::{
+        Vitals,
+        metrics::{Metrics, Moment},
+        pulse::Answers,
+    },
 };
 use tokio::{
     sync::watch,
@@ -43,7 +47,7 @@ impl Controller {
     }
 
     fn decisions(&self) -> String {
-        let text = self.metrics.text([], true).unwrap();
+        let text = self.metrics.text(&Moment { answers: &Answers { reports: Vec::new(), silent: 0 }, leads: true }).unwrap();
         text.lines().find(|line| line.starts_with("stepgate_decisions_total")).unwrap().to_owned()
     }
 
