@@ -96,7 +96,7 @@ fn show(c: char, to: &mut String) {
 fn colour(text: &str) -> &str {
     let Some(sequence) = text.strip_prefix("\u{1b}[") else { return "" };
     let numbers = sequence.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
-    if numbers.starts_with('m') { &text[..text.len() - numbers.len() + 1] } else { "" }
+    if numbers.starts_with('m') { &text[..=text.len() - numbers.len()] } else { "" }
 }
 
 /// What ends a line or moves along it. NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR end one in some programs.

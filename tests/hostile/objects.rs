@@ -191,7 +191,9 @@ fn decided(objects: &Value) {
 
 fn grafted(object: &Value, grafts: &[Graft]) -> Value {
     let mut object = object.clone();
-    grafts.iter().for_each(|graft| graft.make(&mut object));
+    for graft in grafts {
+        graft.make(&mut object);
+    }
     object
 }
 

@@ -52,7 +52,9 @@ spec:
 fn edited() -> impl Strategy<Value = String> {
     (select(MANIFESTS), vec(edit(), 0..12)).prop_map(|(text, edits): (&str, Vec<Edit>)| {
         let mut bytes = text.as_bytes().to_vec();
-        edits.iter().for_each(|edit| edit.make(&mut bytes));
+        for edit in &edits {
+            edit.make(&mut bytes);
+        }
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }

@@ -109,9 +109,9 @@ impl Config {
             checks,
             false_rollback_rate: 0.01,
             missed_regression_rate: 0.05,
-            min_hold: Duration::from_mins(1),
-            hold: Duration::from_mins(5),
-            no_traffic_after: Duration::from_mins(1),
+            min_hold: Duration::from_secs(60),
+            hold: Duration::from_secs(300),
+            no_traffic_after: Duration::from_secs(60),
         }
     }
 
