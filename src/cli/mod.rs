@@ -8,13 +8,13 @@ pub mod files;
 pub mod paper;
 #[cfg(test)]
 mod sample;
+mod signal;
 #[cfg(feature = "sim")]
 pub mod simulate;
 
 use std::{ffi::OsString, sync::OnceLock};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::show::caller::Program;
 
@@ -186,16 +186,4 @@ impl Command {
 
 fn done(result: anyhow::Result<()>) -> anyhow::Result<Exit> {
     result.map(|()| Exit::Done)
-}
-
-/// Waits for SIGTERM or SIGINT, neither of which ends the process by itself from here on.
-fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

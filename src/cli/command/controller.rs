@@ -63,7 +63,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let health = listener(health_addr.as_deref()).await?;
     raise_file_limit();
     let client = cluster::client(&ClusterArgs::default(), USER_AGENT).await?;
-    let told_to_end = crate::cli::told_to_end()?;
+    let told_to_end = crate::cli::signal::told_to_end()?;
 
     let clock = Clock::starting_at(Timestamp::now());
     let vitals = Vitals::default();

@@ -85,7 +85,7 @@ pub struct DemoArgs {
 /// When something did not go as told, when this machine has no loopback addresses to give, or when it is interrupted.
 pub async fn run(args: &DemoArgs, out: &mut Output<'_>) -> anyhow::Result<()> {
     let mut screen = if args.json { Screen::Silent } else { Screen::of_stdout() };
-    let interrupted = super::told_to_end()?;
+    let interrupted = crate::cli::signal::told_to_end()?;
     let done = tokio::select! {
         done = perform(args, &mut screen, out) => done,
         () = interrupted => if args.serve { Ok(()) } else { Err(anyhow!("interrupted; nothing is left of the embedded cluster")) },
