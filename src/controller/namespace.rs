@@ -37,8 +37,8 @@ use crate::{
     observe::{
         self, Policies, PolicySeen, RolloutSeen, SliceSeen,
         readable::{Unreadable, readable},
-        store::{Fact, Store},
-        watch::WatchBackoff,
+        store::Store,
+        watch::{Change, WatchBackoff},
     },
     probe::{Prober, Seen, Slots, http::Asker},
     vitals::{
@@ -85,14 +85,6 @@ enum Message {
     Service(Change<ServiceFacts>),
     Slice(Change<SliceSeen>),
     Done(Arc<str>, Done),
-}
-
-/// What a watch tells.
-enum Change<T> {
-    Apply(T),
-    Delete(T),
-    Replace(Vec<T>),
-    Forget(Unreadable),
 }
 
 /// The facts of a namespace.
@@ -487,35 +479,5 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         guarded: actor.guarded(),
         stamped: actor.stamped(seen),
         pods_read_at: actor.pods_read_at(),
-    }
-}
-
-impl<T> Change<T> {
-    fn facts(&self) -> &[T] {
-        match self {
-            Self::Apply(fact) | Self::Delete(fact) => std::slice::from_ref(fact),
-            Self::Replace(facts) => facts,
-            Self::Forget(_) => &[],
-        }
-    }
-
-    fn map<U>(self, reduce: impl Fn(T) -> U) -> Change<U> {
-        match self {
-            Self::Apply(fact) => Change::Apply(reduce(fact)),
-            Self::Delete(fact) => Change::Delete(reduce(fact)),
-            Self::Replace(facts) => Change::Replace(facts.into_iter().map(reduce).collect()),
-            Self::Forget(unreadable) => Change::Forget(unreadable),
-        }
-    }
-}
-
-impl<T: Fact> Change<T> {
-    fn store(self, store: &mut Store<T>) {
-        match self {
-            Self::Apply(fact) => store.apply(fact),
-            Self::Delete(fact) => store.delete(&fact),
-            Self::Replace(facts) => store.replace(facts),
-            Self::Forget(Unreadable { name, uid, resource_version }) => store.forget(&name, &uid, &resource_version),
-        }
     }
 }
