@@ -24,9 +24,9 @@ pub struct Request {
     pub action: RequestAction,
 
     /// The revision it is meant for (`status.canary.revision`; of an `Undo` with no release under way `status.stable.revision`): a request
-    /// for another revision is refused.
-    #[schemars(length(max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{10}$')")
+    /// for another revision is refused. More digits of its digest, up to all 64, may be given.
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{10,64}$"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{10,64}$')")
         .message("revision: the 10 hex digits of status.canary.revision, such as 3f9c1ab27d"))]
     pub revision: String,
 

@@ -480,4 +480,5 @@ fn snapshot(facts: &Facts, policies: &Policies, seen: &RolloutSeen, actor: &Acto
         stamped: actor.stamped(seen),
         pods_read_at: actor.pods_read_at(),
     }
+    .resolved()
 }

@@ -44,7 +44,13 @@ impl RollbackReason {
     /// Whether the new version is to blame, so that its revision is held from now on.
     pub fn rejects(self) -> bool {
         match self {
-            Self::GateFailed | Self::ReadinessLost | Self::DeadlineExceeded | Self::Aborted | Self::AdoptionFailed | Self::Found => true,
+            Self::GateFailed
+            | Self::ReadinessLost
+            | Self::DeadlineExceeded
+            | Self::Aborted
+            | Self::AdoptionFailed
+            | Self::CanaryChanged
+            | Self::Found => true,
             Self::Superseded | Self::Reverted | Self::Deleted | Self::DependencyLost => false,
         }
     }
@@ -53,7 +59,13 @@ impl RollbackReason {
     pub fn drains(self) -> bool {
         match self {
             Self::Superseded | Self::Reverted | Self::Deleted | Self::DependencyLost => true,
-            Self::GateFailed | Self::ReadinessLost | Self::DeadlineExceeded | Self::Aborted | Self::AdoptionFailed | Self::Found => false,
+            Self::GateFailed
+            | Self::ReadinessLost
+            | Self::DeadlineExceeded
+            | Self::Aborted
+            | Self::AdoptionFailed
+            | Self::CanaryChanged
+            | Self::Found => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     core::facts::{
         deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
         labels::{Expression, Selector},
-        revision::revision,
+        revision::{self, digest},
     },
     visible,
 };
@@ -21,6 +21,7 @@ use super::object::{controller, created, version};
 pub fn deployment(object: &DynamicObject) -> DeploymentFacts {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
     let template = spec["template"].clone();
+    let digest = digest(&template);
     DeploymentFacts {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -32,7 +33,9 @@ pub fn deployment(object: &DynamicObject) -> DeploymentFacts {
         paused: spec["paused"].as_bool().unwrap_or_default(),
         replicas: spec["replicas"].as_i64().map_or(1, int),
         selector: selector(&spec["selector"]),
-        revision: revision(&template),
+        revision: revision::name(&digest),
+        digest,
+        owners: object.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
         template: Arc::new(template),
         strategy: spec["strategy"].clone(),
         min_ready_seconds: spec["minReadySeconds"].as_i64().unwrap_or_default(),
@@ -84,6 +87,7 @@ fn count(value: &Value) -> i32 {
 pub fn replica_set(object: &DynamicObject) -> ReplicaSetFacts {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
     let containers = spec.pointer("/template/spec/containers").and_then(Value::as_array);
+    let digest = digest(&spec["template"]);
     ReplicaSetFacts {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -91,7 +95,8 @@ pub fn replica_set(object: &DynamicObject) -> ReplicaSetFacts {
         deleting: object.metadata.deletion_timestamp.is_some(),
         owner: controller(object.owner_references()),
         hash: object.labels().get(POD_TEMPLATE_HASH).cloned().unwrap_or_default(),
-        revision: revision(&spec["template"]),
+        revision: revision::name(&digest),
+        digest,
         replicas: spec["replicas"].as_i64().map_or(1, int),
         current: count(&status["replicas"]),
         created_at: created(object),

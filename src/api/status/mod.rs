@@ -170,6 +170,9 @@ pub struct Version {
     pub name: String,
     /// Fingerprint of its pod template: SHA-256 over its canonical JSON, first 10 hex digits.
     pub revision: String,
+    /// The whole SHA-256 over the canonical JSON of its pod template.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub digest: String,
     /// The `pod-template-hash` of its pods; empty while it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,

@@ -15,6 +15,9 @@ use super::time::time_schema;
 pub struct Release {
     /// The revision that is being released.
     pub revision: String,
+    /// The whole SHA-256 over the canonical JSON of its pod template.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
     /// When it began.
     #[schemars(schema_with = "time_schema")]
     pub started_at: Timestamp,
@@ -100,6 +103,8 @@ pub enum RollbackReason {
     DependencyLost,
     /// The Deployment controller did not keep the pods that it was handed.
     AdoptionFailed,
+    /// Somebody changed the canary's template: what was looked at is not what would go live.
+    CanaryChanged,
     /// Found under way after a restart of the controller.
     Found,
 }

@@ -111,7 +111,8 @@ async fn observe(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Snapsho
         guarded: None,
         stamped: None,
         pods_read_at: Some(now),
-    })
+    }
+    .resolved())
 }
 
 async fn policy(rollout: &Rollout, cluster: &Cluster) -> anyhow::Result<Option<PolicySpec>> {

@@ -14,8 +14,8 @@ use crate::{
 
 /// The canary's name, where a Deployment that is not ours has it.
 pub fn name_taken(view: &View<'_>, revision: &str) -> Option<String> {
-    let (canary, uid) = (canary(&view.hello.name, revision), &view.snapshot.rollout.uid);
-    view.snapshot.deployments.iter().any(|other| other.name == canary && other.labels.get(ROLLOUT_UID) != Some(uid)).then_some(canary)
+    let canary = canary(&view.hello.name, revision);
+    view.snapshot.deployments.iter().any(|other| other.name == canary && !view.made(other)).then_some(canary)
 }
 
 /// A label of ours that its owner wrote, or copied from a canary.

@@ -25,8 +25,12 @@ pub struct DeploymentFacts {
     pub selector: Selector,
     /// Raw, because typed structs drop fields they do not know.
     pub template: Arc<Value>,
-    /// Fingerprint of the template.
+    /// Name of the template: see [`crate::core::facts::revision`].
     pub revision: String,
+    /// Digest of the template.
+    pub digest: String,
+    /// uids of its ownerReferences.
+    pub owners: Vec<String>,
     /// Raw `spec.strategy`.
     pub strategy: Value,
     pub min_ready_seconds: i64,
@@ -105,8 +109,10 @@ pub struct ReplicaSetFacts {
     pub owner: Option<String>,
     /// Its `pod-template-hash`.
     pub hash: String,
-    /// Fingerprint of its template, without the hash.
+    /// Name of its template, without the hash.
     pub revision: String,
+    /// Digest of its template, without the hash.
+    pub digest: String,
     pub replicas: i32,
     /// Pods that exist.
     pub current: i32,

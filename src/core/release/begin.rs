@@ -20,6 +20,7 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
     let is_fast = history::is_fast(policy, &draft.status, &wanted.revision);
     draft.status.release = Some(Release {
         revision: wanted.revision.clone(),
+        digest: wanted.digest.clone(),
         started_at: view.now,
         size: view.hello.replicas,
         policy: if is_fast { history::without_holds(policy) } else { policy.clone() },
@@ -38,5 +39,5 @@ pub fn begin(view: &View<'_>, draft: &mut Draft, policy: &PolicySpec, wanted: &D
 
 /// What is known of a version that has no pods yet.
 pub fn pending_version(hello: &DeploymentFacts) -> Version {
-    Version { revision: hello.revision.clone(), images: hello.images(), ..Default::default() }
+    Version { revision: hello.revision.clone(), digest: hello.digest.clone(), images: hello.images(), ..Default::default() }
 }

@@ -24,8 +24,10 @@ pub fn without_live(view: &View<'_>, draft: &mut Draft, release: &Release) -> Fl
 
 /// The version under release, which this side has, is the live one from now on.
 pub fn promoted(view: &View<'_>, draft: &mut Draft, release: &Release, side: &Side<'_>) -> Flow {
-    record(draft, release, Outcome::Promoted, "", view);
     let version = side.version();
+    // The images of what is live now: of the canary only what it had when it was last looked at is known.
+    draft.status.canary = Some(version.clone());
+    record(draft, release, Outcome::Promoted, "", view);
     draft.notice(Reason::Promoted, format!("revision {} is the live version", version.revision));
     draft.status.stable = Some(version);
     draft.status.canary = None;

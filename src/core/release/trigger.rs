@@ -23,6 +23,15 @@ pub fn trigger(view: &View<'_>, release: &Release, phase: Phase, canary: Option<
     if is_rolling(view, phase) {
         return None;
     }
+    // Clients may be on it, and people may have approved what it is not.
+    if let Some(canary) = view.changed_canary() {
+        let message = format!(
+            "Deployment {} has revision {} in place of {}: its template was changed after it was made, and what was tested is not what would \
+             go live",
+            canary.name, canary.revision, release.revision
+        );
+        return rollback(RollbackReason::CanaryChanged, message, String::new());
+    }
     // First what clients suffer from.
     if let Some(failure) = canary.and_then(|canary| gate::failure(view, release, phase, canary)) {
         return rollback(failure.reason, failure.message, failure.gate);

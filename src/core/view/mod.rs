@@ -89,14 +89,26 @@ impl<'a> View<'a> {
         Some(self.side(set))
     }
 
-    /// Deployments that this Rollout has made, whatever their revision; none of a declared pair. Never the user's, even with our label on
-    /// it: these are removed.
+    /// Deployments that this Rollout has made, whatever their revision; none of a declared pair. These are removed, so a label, which anybody
+    /// may write or copy, is not enough: the user's Deployment owns them, and they have the name of a canary.
     pub fn ours(&self) -> impl Iterator<Item = &'a DeploymentFacts> + use<'a> {
-        let (uid, hello) = (self.snapshot.rollout.uid.as_str(), self.hello.uid.as_str());
-        let makes = matches!(self.pair, Pair::Managed { .. });
-        self.snapshot.deployments.iter().map(Arc::as_ref).filter(move |deployment| {
-            makes && deployment.uid != hello && deployment.labels.get(ROLLOUT_UID).is_some_and(|label| label == uid)
-        })
+        let view = *self;
+        self.snapshot.deployments.iter().map(Arc::as_ref).filter(move |deployment| view.made(deployment))
+    }
+
+    /// Whether this Rollout has made that Deployment.
+    pub fn made(&self, deployment: &DeploymentFacts) -> bool {
+        matches!(self.pair, Pair::Managed { .. })
+            && deployment.uid != self.hello.uid
+            && deployment.labels.get(ROLLOUT_UID) == Some(&self.snapshot.rollout.uid)
+            && deployment.owners.contains(&self.hello.uid)
+            && names::is_canary(&self.hello.name, &deployment.name)
+    }
+
+    /// The canary Deployment, where its template is not the one that is released. One that a declared pair names is its owner's to change.
+    pub fn changed_canary(&self) -> Option<&'a DeploymentFacts> {
+        let release = self.release().filter(|_| matches!(self.pair, Pair::Managed { .. }))?;
+        self.canary_deployment().filter(|canary| !canary.deleting && canary.revision != release.revision)
     }
 
     /// The Deployment of the release under way: the one that was made for it, or the version that is released.
@@ -110,14 +122,17 @@ impl<'a> View<'a> {
         self.ours().find(|deployment| deployment.name == name)
     }
 
-    /// The canary's side before an adoption: the newest ReplicaSet of our Deployment, or the version that is released.
+    /// The canary's side before an adoption: the ReplicaSet of our Deployment that has the template of the release, or the version that is
+    /// released.
     pub fn canary(&self) -> Option<Side<'a>> {
         if let Pair::Declared(declared) = self.pair {
             return declared.side(self.snapshot, self.canary_deployment()?);
         }
         let owner = self.canary_deployment()?.uid.as_str();
         let sets = self.snapshot.replica_sets.iter().map(Arc::as_ref);
-        let set = sets.filter(|set| set.owner.as_deref() == Some(owner) && !set.deleting).max_by_key(|set| set.created_at)?;
+        let released = |set: &&ReplicaSetFacts| self.release().is_some_and(|release| release.revision == set.revision);
+        let set =
+            sets.filter(|set| set.owner.as_deref() == Some(owner) && !set.deleting).filter(released).max_by_key(|set| set.created_at)?;
         Some(self.side(set))
     }
 

@@ -56,6 +56,7 @@ impl<'a> Side<'a> {
         Version {
             name: self.deployment.unwrap_or_default().to_owned(),
             revision: self.replica_set.revision.clone(),
+            digest: self.replica_set.digest.clone(),
             hash: self.replica_set.hash.clone(),
             images: self.replica_set.images.clone(),
             ready: self.ready_count(),

@@ -159,6 +159,8 @@ impl Model {
                 let labels = [(ROLLOUT_UID.to_owned(), "rollout".to_owned())].into();
                 let replicas = body["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).expect("replicas");
                 self.create_deployment(name, replicas, &body["spec"]["template"], body["spec"]["strategy"].clone(), labels);
+                let owner = body["metadata"]["ownerReferences"][0]["uid"].as_str().expect("an owner").to_owned();
+                self.edit(name, |deployment| deployment.owners = vec![owner.clone()]);
             }
             Action::ScaleCanary { deployment, replicas } => {
                 self.edit(&deployment.name, |deployment| deployment.replicas = *replicas);

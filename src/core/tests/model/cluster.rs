@@ -50,6 +50,7 @@ impl Model {
             owner: Some(deployment.uid.clone()),
             hash: format!("hash-{}", deployment.revision),
             revision: deployment.revision.clone(),
+            digest: deployment.digest.clone(),
             replicas: 0,
             current: 0,
             created_at: self.now,

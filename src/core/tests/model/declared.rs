@@ -13,7 +13,7 @@ use crate::{
             labels::subset,
             pin::{Keys, Pin},
             pod::PodFacts,
-            revision::revision,
+            revision::{digest, revision},
             service::ServiceFacts,
         },
         tests::model::{Model, UNSEEN, labelled, rolling},
@@ -67,6 +67,7 @@ impl Model {
         let template = labelled(&json!({"app": "hello", "version": value_of(name)}), image);
         self.edit(name, |deployment| {
             deployment.revision = revision(&template);
+            deployment.digest = digest(&template);
             deployment.template = Arc::new(template);
         });
     }

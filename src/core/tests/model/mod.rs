@@ -31,7 +31,7 @@ use crate::core::facts::{
     labels::{Labels, Selector},
     observed::ProbeFacts,
     pod::PodFacts,
-    revision::revision,
+    revision::{digest, revision},
     service::{ServiceFacts, SessionAffinity},
 };
 
@@ -196,6 +196,8 @@ impl Model {
                 expressions: Vec::new(),
             },
             revision: revision(template),
+            digest: digest(template),
+            owners: Vec::new(),
             template: Arc::new(template.clone()),
             strategy,
             min_ready_seconds: 0,
@@ -233,7 +235,19 @@ impl Model {
         self.edit("hello", |hello| {
             hello.paused = hello.paused || hello.revision != revision(&template);
             hello.revision = revision(&template);
+            hello.digest = digest(&template);
             hello.template = Arc::new(template);
+        });
+    }
+
+    /// Somebody's `kubectl set image` on the canary.
+    pub fn change_canary(&mut self, image: &str) {
+        let template = template(image);
+        let canary = self.deployments.iter().find(|deployment| deployment.name != "hello").expect("a canary").name.clone();
+        self.edit(&canary, |canary| {
+            canary.revision = revision(&template);
+            canary.digest = digest(&template);
+            canary.template = Arc::new(template);
         });
     }
 
@@ -298,6 +312,7 @@ impl Model {
             stamped: self.stamped,
             pods_read_at: self.pods_read_at,
         }
+        .resolved()
     }
 
     /// Pods of an image that are there to stay.

@@ -49,9 +49,7 @@ const PATIENCE: Span = Span::seconds(60);
 
 /// Makes the release permanent: by adoption, or by rolling where the policy says so or adoption cannot be.
 pub fn promote(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
-    // A webhook that changed the canary's pods would make the Deployment controller see a stranger in the adopted ReplicaSet.
-    let changed = sides.canary.replica_set.revision != release.revision;
-    if release.policy.promotion == Promotion::Roll || changed || handover::has_begun(view) {
+    if release.policy.promotion == Promotion::Roll || handover::has_begun(view) {
         return roll::proceed(view, draft, release, sides);
     }
     if let Some(wait) = precondition(view, draft, release, sides) {
