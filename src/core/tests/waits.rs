@@ -52,7 +52,8 @@ fn rotation_labels_are_written_under_the_deadline() {
 fn the_canary_of_an_earlier_release_is_removed_under_the_deadline() {
     let mut model = about_to(held(), |action| matches!(action, Action::CreateCanary { .. }));
     let labels = [(ROLLOUT_UID.to_owned(), "rollout".to_owned())].into();
-    let left = DeploymentFacts { name: "hello-0ld000".into(), uid: "old".into(), labels, deleting: true, ..model.hello().clone() };
+    let owners = vec![model.hello().uid.clone()];
+    let left = DeploymentFacts { name: "hello-01d000".into(), uid: "old".into(), labels, owners, deleting: true, ..model.hello().clone() };
     model.deployments.push(left);
     let decision = decide(&model.snapshot(), model.now);
     assert!(matches!(decision.wait.why, Why::CanaryBeingRemoved { .. }) && runs_the_deadline(&decision), "{:?}", decision.wait);
