@@ -189,7 +189,7 @@ mod tests {
         let [live, twin] = ["a", "b"].map(|end| format!("09d314a47a{}", end.repeat(54)));
         let releasing = Record::of(&status(Some(&twin), &live));
         assert_eq!(releasing.meant(&twin[..LENGTH]), None);
-        assert_eq!(releasing.meant(&twin[..LENGTH + 1]), Some(&twin[..LONG]));
+        assert_eq!(releasing.meant(&twin[..=LENGTH]), Some(&twin[..LONG]));
         assert_eq!(releasing.meant(&twin), Some(&twin[..LONG]));
         assert_eq!(releasing.meant(&live), Some(&live[..LENGTH]));
         assert_eq!(releasing.meant("ffffffffff"), None);
