@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 
-/// The form of a text that is visible as it is, for the schema: [`line`] gives it back unchanged.
+/// The form of a text that is visible as it is, for the schema: [`line()`] gives it back unchanged.
 pub const PATTERN: &str =
     r"^[^\p{Cc}\x{061C}\x{180E}\x{200B}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2060}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFB}\x{E0000}-\x{E007F}]*$";
 
@@ -40,7 +40,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
 }
 
 /// Text of several lines that Stepgate wrote itself, with colours and foreign words in it: line breaks, tabs and colours stay (`ESC [ digits
-/// m` and nothing else that begins with ESC), the rest is as in [`line`].
+/// m` and nothing else that begins with ESC), the rest is as in [`line()`].
 pub fn screen(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -76,7 +76,7 @@ pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
     Ok(Vec::<String>::deserialize(from)?.into_iter().map(owned).collect())
 }
 
-/// [`line`] of a text that is not needed any more.
+/// [`line()`] of a text that is not needed any more.
 pub fn owned(text: String) -> String {
     match line(&text) {
         Cow::Borrowed(_) => text,

@@ -1,4 +1,4 @@
-//! The command line: one file a command, in [`command`]. What is shown is made by pure functions of what was read and the time.
+//! The command line: one file a command, in [`mod@command`]. What is shown is made by pure functions of what was read and the time.
 
 pub mod cluster;
 pub mod command;

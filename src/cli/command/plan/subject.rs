@@ -66,7 +66,7 @@ pub struct Version {
     pub label: String,
     /// What the pods of the live version have as that label, and what its own have.
     pub values: [String; 2],
-    /// With what the two have clients together (see [`pair::split`]).
+    /// With what the two have clients together (see `core::traffic::selectors::split`).
     pub shared: Pin,
 }
 
