@@ -9,6 +9,7 @@ mod managed;
 mod native;
 mod preview;
 mod scripts;
+mod trusted;
 mod undo;
 mod waits;
 mod workers;
