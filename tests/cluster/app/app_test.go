@@ -86,6 +86,33 @@ func TestFailAndHealthApplyAfterFailAfterOnly(t *testing.T) {
 	}
 }
 
+func TestFailAndHealthApplyAfterSoManyRequests(t *testing.T) {
+	a := start(t, "--fail=100", "--health=503", "--fail_from=2")
+	if a.get("/").Code != 200 || a.get("/").Code != 200 {
+		t.Fatal("too early")
+	}
+	if a.get("/").Code != 500 || a.get("/healthz").Code != 503 {
+		t.Fatal("not at all")
+	}
+}
+
+func TestAnyPathAnswersAsTheRootWhereThatIsAskedFor(t *testing.T) {
+	if start(t).get("/api/products").Code != 404 || start(t, "--any_path=true").get("/api/products").Code != 200 {
+		t.Fatal("the wrong paths")
+	}
+}
+
+func TestTheHealthPortAnswersWhatAKubeletAsks(t *testing.T) {
+	a := start(t, "--health=503", "--ready=false")
+	for path, want := range map[string]int{"/healthz": 503, "/readiness": 503, "/": 404} {
+		answer := httptest.NewRecorder()
+		a.health().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		if answer.Code != want {
+			t.Error(path, answer.Code)
+		}
+	}
+}
+
 func TestTheFirstBadAnswerToAHealthCheckIsRemembered(t *testing.T) {
 	a := start(t)
 	a.get("/healthz")

@@ -35,6 +35,13 @@ func main() {
 		log.Fatal(err)
 	}
 	go http.Serve(control, app.control()) //nolint:errcheck // ends with the process
+	if settings.healthPort != 0 {
+		health, err := net.Listen("tcp", fmt.Sprintf(":%d", settings.healthPort))
+		if err != nil {
+			log.Fatal(err)
+		}
+		go http.Serve(health, app.health()) //nolint:errcheck // ends with the process
+	}
 
 	select {
 	case <-time.After(settings.startDelay):

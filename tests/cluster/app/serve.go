@@ -40,12 +40,25 @@ type view struct {
 func newApp(s settings, pod string, started time.Time) *app {
 	a := &app{pod: pod, started: started, abandon: make(chan struct{}), settings: s}
 	app := http.NewServeMux()
-	app.HandleFunc("GET /{$}", a.root)
+	if s.anyPath {
+		app.HandleFunc("/", a.root)
+	} else {
+		app.HandleFunc("GET /{$}", a.root)
+	}
 	app.HandleFunc("GET /healthz", a.healthz)
 	app.HandleFunc("GET /ready", a.ready)
 	a.front.server = &http.Server{Addr: fmt.Sprintf(":%d", s.port), Handler: a.draw(app)}
 	a.arm(started)
 	return a
+}
+
+// health is the handler of the health port: what a kubelet asks, away from the traffic.
+func (a *app) health() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /ready", a.ready)
+	mux.HandleFunc("GET /readiness", a.ready)
+	return mux
 }
 
 // arm starts the clocks of `fail_after` and `crash_after` at `from`.
@@ -73,7 +86,8 @@ func (a *app) begin() settings {
 func (a *app) view() view {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return view{settings: a.settings, failing: !time.Now().Before(a.failFrom), draining: a.draining}
+	failing := !time.Now().Before(a.failFrom) && a.requests >= a.settings.failFrom
+	return view{settings: a.settings, failing: failing, draining: a.draining}
 }
 
 func (a *app) count(change func()) {

@@ -24,6 +24,7 @@ type settings struct {
 	ready       readiness
 	fail        float64 // percent of the answers to `/` that are 500
 	failAfter   time.Duration
+	failFrom    int    // the request after which `fail` and `health` apply
 	health      string // a status, or one of healthModes
 	redirectTo  string
 	slow        time.Duration
@@ -35,17 +36,19 @@ type settings struct {
 	ignoreTerm  bool
 	port        int
 	controlPort int
+	healthPort  int  // 0: none
+	anyPath     bool // every path answers as `/` does
 }
 
 var healthModes = map[string]bool{"redirect": true, "hang": true, "endless": true, "refuse": true}
 
 // keys in the order in which help and errors name them. Those at the end mean something at start only.
 var keys = []string{
-	"version", "ready", "fail", "fail_after", "health", "redirect_to", "slow", "refuse", "crash", "crash_after", "lame_duck", "ignore_term",
-	"start_delay", "port", "control_port",
+	"version", "ready", "fail", "fail_after", "fail_from", "health", "redirect_to", "slow", "refuse", "crash", "crash_after", "lame_duck",
+	"ignore_term", "start_delay", "port", "control_port", "health_port", "any_path",
 }
 
-var startOnly = map[string]bool{"start_delay": true, "port": true, "control_port": true}
+var startOnly = map[string]bool{"start_delay": true, "port": true, "control_port": true, "health_port": true, "any_path": true}
 
 func defaults() settings {
 	return settings{version: "dev", ready: ready, health: okStatus, redirectTo: "/", lameDuck: 3 * time.Second, port: 8080, controlPort: 8081}
@@ -106,6 +109,8 @@ func (s *settings) set(key, value string) (err error) {
 		s.redirectTo = value
 	case "fail_after":
 		s.failAfter, err = time.ParseDuration(value)
+	case "fail_from":
+		s.failFrom, err = strconv.Atoi(value)
 	case "slow":
 		s.slow, err = time.ParseDuration(value)
 	case "crash_after":
@@ -124,6 +129,10 @@ func (s *settings) set(key, value string) (err error) {
 		s.port, err = strconv.Atoi(value)
 	case "control_port":
 		s.controlPort, err = strconv.Atoi(value)
+	case "health_port":
+		s.healthPort, err = strconv.Atoi(value)
+	case "any_path":
+		s.anyPath, err = strconv.ParseBool(value)
 	default:
 		return fmt.Errorf("no such key; keys: %s", strings.Join(keys, " "))
 	}
