@@ -26,6 +26,9 @@ use play::{Part, play};
 /// Requests to the frontend, which ends TLS and asks the Service that is released.
 const FRONTEND: Target = Target { service: "frontend", scheme: "https", port: 443, path: "/version" };
 
+/// Requests to a plain nginx in place of an ingress controller.
+const INGRESS: Target = Target { service: "ingress", scheme: "http", port: 80, path: "/api" };
+
 #[test]
 fn hello_auth_frontend() {
     play("hello-auth-frontend", FRONTEND, Part::WithStepgate);
@@ -35,4 +38,15 @@ fn hello_auth_frontend() {
 #[ignore = "`tests/run all` plays it"]
 fn hello_auth_frontend_by_hand_too() {
     play("hello-auth-frontend", FRONTEND, Part::Whole);
+}
+
+#[test]
+fn journal() {
+    play("journal", INGRESS, Part::WithStepgate);
+}
+
+#[test]
+#[ignore = "`tests/run all` plays it"]
+fn journal_by_hand_too() {
+    play("journal", INGRESS, Part::Whole);
 }
