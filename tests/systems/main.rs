@@ -50,3 +50,17 @@ fn journal() {
 fn journal_by_hand_too() {
     play("journal", INGRESS, Part::Whole);
 }
+
+/// The same, asked for the API of the administrators.
+const ADMIN: Target = Target { path: "/admin/api/products", ..INGRESS };
+
+#[test]
+fn microservices() {
+    play("microservices", ADMIN, Part::WithStepgate);
+}
+
+#[test]
+#[ignore = "`tests/run all` plays it"]
+fn microservices_by_hand_too() {
+    play("microservices", ADMIN, Part::Whole);
+}
