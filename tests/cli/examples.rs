@@ -94,7 +94,9 @@ async fn released(name: &str, deployment: &str, pods: usize) {
 #[test]
 fn every_folder_with_manifests_is_walked_through() {
     let folders = fs::read_dir(folder("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let found: BTreeSet<String> = folders.filter(|name| folder(name).is_dir() && !files(name).is_empty()).collect();
+    // Those with a page in docs/systems are walked through on the real cluster, by tests/systems.
+    let has_page = |name: &str| folder("").join(format!("../docs/systems/{name}.md")).exists();
+    let found: BTreeSet<String> = folders.filter(|name| folder(name).is_dir() && !files(name).is_empty() && !has_page(name)).collect();
     assert_eq!(found, WALKS.map(str::to_owned).into());
 }
 

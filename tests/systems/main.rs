@@ -64,3 +64,14 @@ fn microservices() {
 fn microservices_by_hand_too() {
     play("microservices", ADMIN, Part::Whole);
 }
+
+#[test]
+fn recommender() {
+    play("recommender", Target { path: "/recommend", ..INGRESS }, Part::WithStepgate);
+}
+
+#[test]
+#[ignore = "`tests/run all` plays it"]
+fn recommender_by_hand_too() {
+    play("recommender", Target { path: "/recommend", ..INGRESS }, Part::Whole);
+}
