@@ -27,6 +27,16 @@ pub fn set_free(status: &mut RolloutStatus, promoted: &str) {
     status.rejected.retain(|rejected| is_undo && rejected.revision != promoted);
 }
 
+/// Whether a revision is not to become the live one but by a release: it was taken back, or its release was ended by a Deployment at 0.
+pub fn is_held(status: &RolloutStatus, revision: &str) -> bool {
+    status.stable.is_some() && (status.rejected.iter().any(|rejected| rejected.revision == revision) || is_interrupted(status, revision))
+}
+
+/// Whether the last release was of this revision, and ended with the Deployment at 0.
+pub fn is_interrupted(status: &RolloutStatus, revision: &str) -> bool {
+    status.history.last().is_some_and(|ended| ended.outcome == Outcome::ScaledToZero && ended.revision == revision)
+}
+
 /// What people have asked for in this release, and had; first the `Undo` that it came of, where it did.
 pub fn asked(status: &RolloutStatus, release: &Release) -> Vec<Asked> {
     let abandoned = status.rejected.iter().find(|rejected| {

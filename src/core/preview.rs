@@ -92,7 +92,7 @@ fn show(view: &View<'_>, draft: &mut Draft, wait: &Wait, name: &str) -> Result<S
     };
     if view.pin(service) == target {
         let is_there = draft.status.release.is_some() && shown(view).is_some_and(|side| side.pin() == target);
-        let address = || address(name, &view.snapshot.rollout.namespace, service.port);
+        let address = || address(name, &view.snapshot.rollout.namespace, service.first_port());
         return Ok(if is_there { address() } else { String::new() });
     }
     // A key of ours is taken off whatever else is wrong. To put one on where the Service means other pods would be an outage of theirs.

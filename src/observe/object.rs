@@ -14,3 +14,8 @@ pub(super) fn created<K: kube::Resource>(object: &K) -> Timestamp {
 pub(super) fn controller(owners: &[OwnerReference]) -> Option<String> {
     owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
 }
+
+/// The protocol of a port; the one that Kubernetes takes where none is written.
+pub fn protocol(protocol: Option<&String>) -> String {
+    protocol.map_or_else(|| "TCP".to_owned(), Clone::clone)
+}

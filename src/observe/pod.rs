@@ -1,12 +1,15 @@
 //! Pods, reduced to facts.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 use kube::ResourceExt;
 
-use crate::{core::facts::pod::PodFacts, visible};
+use crate::{
+    core::facts::{pod::PodFacts, port::ContainerPort},
+    visible,
+};
 
-use super::object::{controller, version};
+use super::object::{controller, protocol, version};
 
 /// A pod, seen `now`. `known` is what was known of it before: that it was ready once is not forgotten, nor since when it is ending.
 pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
@@ -26,10 +29,14 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
     let lost = !ready && started.is_some_and(|started| ready_since.is_some_and(|since| since > started));
     let known = known.filter(|known| known.uid == uid);
     let was_ready = ready || lost || known.is_some_and(|known| known.was_ready);
+    let failed = last_failure(&containers);
+    let restart_at_start = match known {
+        Some(known) if known.was_ready => known.restart_at_start,
+        None if lost => None,
+        Some(_) | None => failed,
+    };
     let deleting_since = object.metadata.deletion_timestamp.as_ref().map(|_| known.and_then(|known| known.deleting_since).unwrap_or(now));
     let phase = status.phase.unwrap_or_default();
-    let named = |port: &k8s_openapi::api::core::v1::ContainerPort| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?));
-    let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
     PodFacts {
         name: object.name_any(),
         resource_version: version(object),
@@ -41,18 +48,37 @@ pub fn pod(object: &Pod, known: Option<&PodFacts>, now: Timestamp) -> PodFacts {
         ready_since,
         was_ready,
         node_lost,
-        last_restart: containers
-            .iter()
-            .filter_map(|container| container.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
-            .map(|time| time.0)
-            .max(),
+        last_restart: failed.filter(|failed| Some(*failed) > restart_at_start),
+        restart_at_start,
         trouble: if node_lost { Some("its node does not answer".into()) } else { trouble(&containers, &conditions) },
         ip: status.pod_ip,
-        ports: spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()).filter_map(named).collect(),
+        ports: container_ports(&spec),
         host_network: spec.host_network.unwrap_or_default(),
         node: spec.node_name,
         uid,
     }
+}
+
+/// The ports of a pod, in the order in which Kubernetes looks a name up: those of the containers, then those of the sidecars.
+fn container_ports(spec: &PodSpec) -> Vec<ContainerPort> {
+    let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            Some(ContainerPort {
+                name: port.name.clone().unwrap_or_default(),
+                protocol: protocol(port.protocol.as_ref()),
+                number: u16::try_from(port.container_port).ok()?,
+            })
+        })
+        .collect()
+}
+
+/// When a container ended last with a failure and was started again. One that ends with 0, as a sidecar may as a matter of course, has not
+/// failed.
+fn last_failure(containers: &[ContainerStatus]) -> Option<Timestamp> {
+    let ended = containers.iter().filter_map(|container| container.last_state.as_ref()?.terminated.as_ref());
+    ended.filter(|ended| ended.exit_code != 0).filter_map(|ended| ended.finished_at.as_ref()).map(|time| time.0).max()
 }
 
 /// What keeps a pod from running, in the kubelet's or the scheduler's words.
@@ -87,5 +113,34 @@ mod tests {
         for (ready, containers, expected) in [("True", "True", false), ("False", "False", false), ("False", "True", true)] {
             assert_eq!(seen(ready, containers).node_lost, expected, "Ready={ready} ContainersReady={containers}");
         }
+    }
+
+    #[test]
+    fn a_restart_counts_from_the_first_time_on_that_the_pod_was_ready_and_only_after_a_failure() {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let seen = |ready: bool, ended: Option<(i64, i32)>, known: Option<&PodFacts>| {
+            let last = ended.map(|(second, code)| json!({"terminated": {"exitCode": code, "finishedAt": at(second).to_string()}}));
+            let object = serde_json::from_value(json!({
+                "metadata": {"name": "hello-1", "uid": "1"},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+                    "containerStatuses": [{"name": "hello", "image": "", "imageID": "", "ready": ready, "restartCount": 0, "lastState": last}],
+                },
+            }));
+            pod(&object.expect("a pod"), known, at(100))
+        };
+        // It ends once at its start, becomes ready, and fails later.
+        let start = seen(false, Some((1, 1)), None);
+        let ready = seen(true, Some((1, 1)), Some(&start));
+        let later = seen(true, Some((1, 1)), Some(&ready));
+        let fails = seen(false, Some((9, 1)), Some(&later));
+        let again = seen(true, Some((9, 1)), Some(&fails));
+        let restarts = [&start, &ready, &later, &fails, &again].map(|pod| pod.last_restart);
+        assert_eq!(restarts, [None, None, None, Some(at(9)), Some(at(9))]);
+        // A sidecar that ends with 0.
+        let ready = seen(true, None, None);
+        assert_eq!(seen(true, Some((9, 0)), Some(&ready)).last_restart, None);
+        // Nobody has seen what was before.
+        assert_eq!(seen(true, Some((1, 1)), None).last_restart, None);
     }
 }

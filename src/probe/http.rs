@@ -1,13 +1,17 @@
-//! One HTTP probe: a request to a pod, judged by its status.
+//! One probe: a request to a pod, judged by its status, or a connection to one of its ports.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use reqwest::{Client, Url};
+use tokio::net::TcpStream;
 
 use crate::{
-    api::policy::{HttpGate, Method},
-    core::decision::watch::Target,
+    api::{
+        Span,
+        policy::{HttpGate, Method},
+    },
+    core::decision::watch::{Check, Target},
 };
 
 /// Bodies are read up to this size and no further: they do not matter, but a server may wait for its answer to be taken.
@@ -18,7 +22,9 @@ const BODY_LIMIT: usize = 64 * 1024;
 pub enum Answer {
     /// An HTTP status.
     Status(u16),
-    /// No HTTP answer: refused, timed out, or not HTTP.
+    /// A connection stands.
+    Connected,
+    /// No answer: refused, timed out, or not HTTP.
     None(String),
 }
 
@@ -26,6 +32,27 @@ pub enum Answer {
 pub trait Ask: Send + Sync {
     /// Sends one request. How long it may take is not its concern.
     fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer>;
+
+    /// Opens one connection and closes it.
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Answer>;
+}
+
+impl Check {
+    /// From one probe to the next.
+    pub fn period(&self) -> Span {
+        match self {
+            Self::Http(gate) => gate.period,
+            Self::Connect => Span::seconds(1),
+        }
+    }
+
+    /// How long one may take.
+    pub fn timeout(&self) -> Span {
+        match self {
+            Self::Http(gate) => gate.timeout,
+            Self::Connect => Span::seconds(1),
+        }
+    }
 }
 
 /// Whatever sends the requests of all probes.
@@ -34,6 +61,15 @@ pub type Asker = Arc<dyn Ask>;
 impl Ask for Client {
     fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {
         Box::pin(ask(self, gate, target))
+    }
+
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Answer> {
+        Box::pin(async {
+            match TcpStream::connect((target.ip.as_str(), target.port)).await {
+                Ok(_) => Answer::Connected,
+                Err(error) => Answer::None(error.to_string()),
+            }
+        })
     }
 }
 
@@ -50,11 +86,13 @@ pub fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Sends one probe and waits for its answer, at most the gate's timeout.
-pub async fn probe(asker: &dyn Ask, gate: &HttpGate, target: &Target) -> Answer {
-    tokio::time::timeout(gate.timeout.0, asker.ask(gate, target))
-        .await
-        .unwrap_or_else(|_| Answer::None(format!("no answer within {}", gate.timeout)))
+/// Sends one probe and waits for its answer, at most the check's timeout.
+pub async fn probe(asker: &dyn Ask, check: &Check, target: &Target) -> Answer {
+    let answer = match check {
+        Check::Http(gate) => asker.ask(gate, target),
+        Check::Connect => asker.connect(target),
+    };
+    tokio::time::timeout(check.timeout().0, answer).await.unwrap_or_else(|_| Answer::None(format!("no answer within {}", check.timeout())))
 }
 
 async fn ask(client: &Client, gate: &HttpGate, target: &Target) -> Answer {

@@ -12,10 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    api::policy::HttpGate,
     clock::Clock,
     core::{
-        decision::watch::{Probe, Target},
+        decision::watch::{Check, Probe, Target},
         facts::observed::ProbeFacts,
     },
 };
@@ -51,7 +50,7 @@ pub struct Probes {
 
 #[derive(Debug)]
 struct Running {
-    http: HttpGate,
+    check: Check,
     target: Target,
     control: tokio::sync::watch::Sender<Option<Target>>,
     task: AbortHandle,
@@ -110,7 +109,7 @@ impl Probes {
     pub fn sync(&mut self, wanted: &[Probe], prober: &Prober) {
         let key = |probe: &Probe| (probe.gate.clone(), probe.pod.uid.clone());
         let keys: BTreeMap<Key, &Probe> = wanted.iter().map(|probe| (key(probe), probe)).collect();
-        self.running.retain(|key, running| keys.get(key).is_some_and(|probe| probe.http == running.http && probe.pod == running.target));
+        self.running.retain(|key, running| keys.get(key).is_some_and(|probe| probe.check == running.check && probe.pod == running.target));
         self.facts.retain(|key, _| keys.contains_key(key));
         for (key, probe) in keys {
             if let Some(running) = self.running.get(&key) {
@@ -118,8 +117,8 @@ impl Probes {
                 continue;
             }
             let (control, watched) = tokio::sync::watch::channel(probe.control.clone());
-            let task = tokio::spawn(run(prober.clone(), key.clone(), probe.http.clone(), probe.pod.clone(), watched)).abort_handle();
-            self.running.insert(key, Running { http: probe.http.clone(), target: probe.pod.clone(), control, task });
+            let task = tokio::spawn(run(prober.clone(), key.clone(), probe.check.clone(), probe.pod.clone(), watched)).abort_handle();
+            self.running.insert(key, Running { check: probe.check.clone(), target: probe.pod.clone(), control, task });
         }
     }
 
@@ -157,18 +156,21 @@ impl Probes {
 }
 
 /// Probes once a period: at even distances, and never two at a time; a tick that is missed because an answer took longer is left out.
-async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: tokio::sync::watch::Receiver<Option<Target>>) {
-    let mut ticks = interval_at(Instant::now(), http.period.0);
+async fn run(prober: Prober, key: Key, check: Check, target: Target, control: tokio::sync::watch::Receiver<Option<Target>>) {
+    let mut ticks = interval_at(Instant::now(), check.period().0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let room = prober.slots.room().await;
-        let outcome = match probe(&*prober.asker, &http, &target).await {
-            Answer::Status(status) if is_expected(&http.expect_status, status) => Outcome::Passed(status.to_string()),
-            Answer::Status(status) => Outcome::Failed(format!("status {status}")),
+        let outcome = match probe(&*prober.asker, &check, &target).await {
+            Answer::Connected => Outcome::Passed("connected".to_owned()),
+            Answer::Status(status) => match &check {
+                Check::Http(http) if !is_expected(&http.expect_status, status) => Outcome::Failed(format!("status {status}")),
+                Check::Http(_) | Check::Connect => Outcome::Passed(status.to_string()),
+            },
             Answer::None(reason) => {
                 let control = control.borrow().clone();
-                without_answer(&*prober.asker, &http, control, reason).await
+                without_answer(&*prober.asker, &check, control, reason).await
             }
         };
         drop(room);
@@ -181,10 +183,10 @@ async fn run(prober: Prober, key: Key, http: HttpGate, target: Target, control: 
 
 /// No answer at all: the same is asked of a pod of the live side. No answer there either means that the way is blocked, which says
 /// nothing of the new version (design, corner rules).
-async fn without_answer(asker: &dyn Ask, http: &HttpGate, control: Option<Target>, reason: String) -> Outcome {
+async fn without_answer(asker: &dyn Ask, check: &Check, control: Option<Target>, reason: String) -> Outcome {
     let Some(control) = control else { return Outcome::Failed(reason) };
-    match probe(asker, http, &control).await {
-        Answer::Status(_) => Outcome::Failed(reason),
+    match probe(asker, check, &control).await {
+        Answer::Status(_) | Answer::Connected => Outcome::Failed(reason),
         Answer::None(_) => {
             Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name))
         }
@@ -201,6 +203,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::api::policy::HttpGate;
 
     /// Never answers, and counts who waits for it.
     #[derive(Default)]
@@ -209,6 +212,10 @@ mod tests {
     impl Ask for Tarpit {
         fn ask<'a>(&'a self, _: &'a HttpGate, _: &'a Target) -> BoxFuture<'a, Answer> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+
+        fn connect<'a>(&'a self, _: &'a Target) -> BoxFuture<'a, Answer> {
             Box::pin(std::future::pending())
         }
     }
@@ -228,8 +235,9 @@ mod tests {
                 rollout: Arc::from("hello"),
             };
             let pod = |uid: usize| Target { uid: uid.to_string(), name: uid.to_string(), ip: "10.0.0.1".to_owned(), port: 80 };
-            let wanted: Vec<Probe> =
-                (0..100).map(|uid| Probe { gate: "gate".to_owned(), http: http.clone(), pod: pod(uid), control: None }).collect();
+            let wanted: Vec<Probe> = (0..100)
+                .map(|uid| Probe { gate: "gate".to_owned(), check: Check::Http(http.clone()), pod: pod(uid), control: None })
+                .collect();
             let mut these = Probes::default();
             these.sync(&wanted, &prober);
             all.push(these);

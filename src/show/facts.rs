@@ -201,7 +201,7 @@ fn preview(view: &View<'_>) -> Option<Fact> {
     let name = view.snapshot.rollout.spec.preview.as_ref()?;
     let Some(service) = view.service(name) else { return Some(fact("preview", Sign::Bad, format!("{name} does not exist"))) };
     let pin = view.pin(service);
-    let (said, address) = (said(&pin, service, view), preview::address(name, &view.snapshot.rollout.namespace, service.port));
+    let (said, address) = (said(&pin, service, view), preview::address(name, &view.snapshot.rollout.namespace, service.first_port()));
     let shown = preview::shown(view).filter(|side| view.release().is_some() && side.pin() == pin);
     Some(match (shown, &view.snapshot.status.preview) {
         (Some(side), _) => {

@@ -1,4 +1,4 @@
-//! HTTP gates without a network: a probe is one request to a simulated pod.
+//! Gates without a network: a probe is one request, or one connection, to a simulated pod.
 
 use futures::future::BoxFuture;
 
@@ -23,5 +23,11 @@ impl Ask for Sim {
                 Visit::Refused { .. } | Visit::NoEndpoint => Answer::None("connection refused".into()),
             }
         })
+    }
+
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Answer> {
+        let endpoint = Endpoint { address: target.ip.clone(), port: target.port };
+        let takes = self.look(|world, now| world.takes_connections(now, &endpoint));
+        Box::pin(async move { if takes { Answer::Connected } else { Answer::None("connection refused".into()) } })
     }
 }

@@ -175,6 +175,12 @@ impl World {
         }
     }
 
+    /// Whether anything listens there.
+    pub fn takes_connections(&self, now: Timestamp, endpoint: &Endpoint) -> bool {
+        let mut listening = self.kubelet.listening(now).chain(self.kubelet.controls().map(|(endpoint, _)| endpoint));
+        listening.any(|known| known == *endpoint)
+    }
+
     /// The endpoint that a new connection would get.
     pub fn connect(&mut self, now: Timestamp, service: &Id, port: u16, client: &str) -> Option<Endpoint> {
         self.proxy.connect(service, port, client, now, &mut self.dice)

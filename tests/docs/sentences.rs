@@ -7,16 +7,19 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use stepgate::{
     api::{Span, rollout::PolicyKind},
-    core::why::{
-        Why,
-        refusal::{
-            Contested, Refusal, Reserved,
-            pair::BadPair,
-            pods::NeedsService,
-            service::{Mismatch, Named, Unsuitable},
+    core::{
+        facts::port::{ServicePort, TargetPort},
+        why::{
+            Why,
+            refusal::{
+                Contested, Refusal, Reserved,
+                pair::BadPair,
+                pods::NeedsService,
+                service::{Lacking, Mismatch, Named, Unsuitable},
+            },
+            stage::{AdoptionStage, AdoptionWait, RollStage},
+            words::Load,
         },
-        stage::{AdoptionStage, AdoptionWait, RollStage},
-        words::Load,
     },
 };
 
@@ -61,6 +64,8 @@ pub fn whys() -> Vec<Why> {
         Why::NativeRollout { deployment: hello() },
         Why::NativeRolloutStuck { deployment: hello() },
         Why::LiveVersionGone { deployment: hello(), hash: "5d4f8c7b9d".into() },
+        Why::AtZero { deployment: hello(), revision: revision() },
+        Why::LiveVersionLost { deployment: hello(), revision: revision() },
         Why::Recording,
         Why::Beginning { canary: "hello-3f9c1a".into() },
         Why::Pausing { deployment: hello() },
@@ -71,6 +76,14 @@ pub fn whys() -> Vec<Why> {
         Why::CanaryBeingRemoved { name: "hello-3f9c1a".into() },
         Why::CanaryPods { needed: 4, trouble: None, until: Some(time()) },
         Why::Gates { names: names(&["healthz"]), until: Some(time()) },
+        Why::Connecting {
+            service: hello(),
+            port: "http (80)".into(),
+            pod: "hello-3f9c1a-1".into(),
+            number: 9090,
+            last: Some("Connection refused (os error 111)".into()),
+            until: Some(time()),
+        },
         Why::Verifying,
         Why::ChangingWeight { weight: 25 },
         Why::Confirming { weight: 25, services: names(&["hello"]) },
@@ -115,7 +128,7 @@ pub fn refusals() -> Vec<Refusal> {
         BadPair::NoVersionLabel { deployment: "hello-green".into(), label: label() },
         BadPair::SameVersion { deployments: both(), label: label(), value: "blue".into() },
         BadPair::SameSelector { deployments: both() },
-        BadPair::PortsDiffer { deployments: both(), ports: ["port http 8080".into(), "port http 9090".into()] },
+        BadPair::PortsDiffer { deployments: both(), ports: ["port 8080".into(), "port 9090".into()] },
         BadPair::ServicesDisagree { versions: both().to_vec(), label: label() },
         BadPair::UnknownVersion {
             service: hello(),
@@ -141,6 +154,14 @@ pub fn refusals() -> Vec<Refusal> {
             named: Named::Services,
             deployment: hello(),
             mismatch: Mismatch { wanted: names(&["app=website"]), found: names(&["app=hello"]) },
+        },
+        Refusal::PortMissing {
+            service: hello(),
+            named: Named::Services,
+            port: ServicePort { name: "http".into(), port: 80, protocol: "TCP".into(), target: TargetPort::Name("http".into()) },
+            deployment: hello(),
+            lacking: Lacking::Template,
+            known: names(&["web"]),
         },
         Refusal::SelectsStrangers { service: hello(), named: Named::Services, deployment: hello(), pods: names(&["debug"]) },
         Refusal::OverlapNotAllowed { deployment: hello(), because: "has strategy Recreate".into() },
@@ -232,7 +253,10 @@ fn place(why: &Why) -> usize {
         Why::Baking { load: Load::Work, .. } => 50,
         Why::TakingBack { load: Load::Work, .. } => 51,
         Why::RemovingCanary { load: Load::Work, .. } => 52,
-        Why::Refused(refusal) => 53 + place_of_refusal(refusal),
+        Why::Connecting { .. } => 53,
+        Why::AtZero { .. } => 54,
+        Why::LiveVersionLost { .. } => 55,
+        Why::Refused(refusal) => 56 + place_of_refusal(refusal),
     }
 }
 
@@ -248,6 +272,7 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
         Refusal::ServiceNotFound { .. } => 6,
         Refusal::UnlistedService { .. } => 7,
         Refusal::ServiceNotSelecting { .. } => 8,
+        Refusal::PortMissing { .. } => 39,
         Refusal::SelectsStrangers { .. } => 9,
         Refusal::OverlapNotAllowed { .. } => 10,
         Refusal::DeadlineTooShort { .. } => 11,
@@ -290,5 +315,5 @@ fn place_of_refusal(refusal: &Refusal) -> usize {
 #[test]
 fn offline_every_variant_has_an_example() {
     let found: BTreeSet<usize> = whys().into_iter().chain(refusals().into_iter().map(Why::Refused)).map(|why| place(&why)).collect();
-    assert_eq!(found, (0..92).collect());
+    assert_eq!(found, (0..96).collect());
 }

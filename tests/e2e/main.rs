@@ -23,6 +23,7 @@ mod owner;
 mod pairs;
 mod preview;
 mod probe;
+mod reach;
 mod refuse;
 mod release;
 mod rollback;

@@ -286,8 +286,8 @@ crate::scenarios! {
 
     async fn with_other_ports_are_refused(plan: Plan) {
         let mut plan = pair(plan, 1).pods_change().rollout(&json!({"spec": {"workload": {"live": "hello-green"}}}));
-        plan.manifests.versions[1]["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{"name": "http", "containerPort": 9090}]);
-        refused(plan, "PortsDiffer", "hello-blue have port http 8080, but those of Deployment hello-green have port http 9090").await;
+        plan.manifests.versions[1]["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": 8080}]);
+        refused(plan, "PortMissing", "named http (TCP), but the pods of Deployment hello-green have no port of that name").await;
     }
 
     async fn that_do_not_exist_are_refused(plan: Plan) {

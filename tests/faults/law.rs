@@ -347,10 +347,14 @@ impl Law {
         }
     }
 
-    /// uids of the pods behind the Service, by its endpoints.
+    /// uids of the pods behind the Service, by its endpoints: of slices that have each of its ports.
     pub fn routed(&self) -> BTreeSet<String> {
+        let name = |port: &Value| json::text(port, "/name").to_owned();
+        let ports: BTreeSet<String> =
+            self.get("services", "hello").map(|service| json::items(service, "/spec/ports").iter().map(name).collect()).unwrap_or_default();
         let slices = self.all("endpointslices.discovery.k8s.io");
         let slices = slices.filter(|slice| json::label(slice, "kubernetes.io/service-name") == Some("hello"));
+        let slices = slices.filter(|slice| json::items(slice, "/ports").iter().map(name).collect::<BTreeSet<_>>().is_superset(&ports));
         let endpoints =
             slices.flat_map(|slice| json::items(slice, "/endpoints")).filter(|endpoint| json::flag(endpoint, "/conditions/ready"));
         endpoints.map(|endpoint| json::text(endpoint, "/targetRef/uid").to_owned()).collect()

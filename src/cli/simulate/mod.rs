@@ -260,6 +260,11 @@ impl Ask for Checks {
         let target = Target { port: PORT, ..target.clone() };
         Box::pin(async move { self.0.ask(&gate, &target).await })
     }
+
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Answer> {
+        let target = Target { port: PORT, ..target.clone() };
+        Box::pin(async move { self.0.connect(&target).await })
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The versions of a declared pair.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use crate::{
     api::policy::{Idle, PolicySpec},
     core::{
-        facts::deployment::DeploymentFacts,
+        facts::{
+            deployment::DeploymentFacts,
+            port::{ContainerPort, TargetPort, ports_of},
+        },
         view::{View, declared::Declared},
         why::refusal::{Refusal, pair::BadPair},
     },
@@ -22,7 +21,7 @@ pub fn refusal(view: &View<'_>, declared: Declared<'_>, policy: Option<&PolicySp
     unlabelled
         .map(|version| BadPair::NoVersionLabel { deployment: version.name.clone(), label: label.clone() })
         .or_else(|| alike(declared, &versions))
-        .or_else(|| ports_differ(view.hello, wanted))
+        .or_else(|| ports_differ(view, view.hello, wanted))
         .or_else(|| undecided(view, declared))
         .or_else(|| {
             // A release under way goes on: at its end it leaves the previous version its pods.
@@ -50,41 +49,27 @@ fn alike(declared: Declared<'_>, versions: &[&DeploymentFacts]) -> Option<BadPai
     })
 }
 
-/// A port name that means another number on the other version, or no number in common at all. A port that only one of them has is its own
-/// affair: a new version may bring one.
-fn ports_differ(one: &DeploymentFacts, other: &DeploymentFacts) -> Option<BadPair> {
-    let (ports, others) = (ports(one), ports(other));
-    let differ = |found: String, instead: String| {
-        Some(BadPair::PortsDiffer { deployments: [one.name.clone(), other.name.clone()], ports: [found, instead] })
-    };
-    let named = ports.iter().filter(|(name, _)| !name.is_empty());
-    let moved =
-        named.filter_map(|(name, numbers)| Some((name, numbers, others.get(name)?))).find(|(_, numbers, instead)| numbers != instead);
-    if let Some((name, numbers, instead)) = moved {
-        return differ(format!("port {name} {}", list(numbers)), format!("port {name} {}", list(instead)));
-    }
-    let all = |ports: &BTreeMap<&str, Vec<i64>>| ports.values().flatten().copied().collect::<Vec<_>>();
-    let (numbers, instead) = (all(&ports), all(&others));
-    let apart = !numbers.is_empty() && !instead.is_empty() && numbers.iter().all(|number| !instead.contains(number));
-    if apart { differ(format!("port {}", list(&numbers)), format!("port {}", list(&instead))) } else { None }
+/// A number that a port of a Service targets, declared by the containers of one version and not among those that the other one declares. (A
+/// target by name may be another number on each version.)
+fn ports_differ(view: &View<'_>, one: &DeploymentFacts, other: &DeploymentFacts) -> Option<BadPair> {
+    let (ports, others) = (ports_of(&one.template), ports_of(&other.template));
+    let targets = view.services().into_iter().flat_map(|service| &service.ports);
+    targets.into_iter().find_map(|port| {
+        let TargetPort::Number(number) = port.target else { return None };
+        let declared = |ports: &[ContainerPort]| -> Vec<u16> {
+            ports.iter().filter(|known| known.protocol == port.protocol).map(|known| known.number).collect()
+        };
+        let (mine, theirs) = (declared(&ports), declared(&others));
+        let lacks = |has: &[u16], lacks: &[u16]| has.contains(&number) && !lacks.is_empty() && !lacks.contains(&number);
+        (lacks(&mine, &theirs) || lacks(&theirs, &mine)).then(|| BadPair::PortsDiffer {
+            deployments: [one.name.clone(), other.name.clone()],
+            ports: [format!("port {}", list(&mine)), format!("port {}", list(&theirs))],
+        })
+    })
 }
 
-fn list(numbers: &[i64]) -> String {
+fn list(numbers: &[u16]) -> String {
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Container ports by name; those without a name under the empty one.
-fn ports(deployment: &DeploymentFacts) -> BTreeMap<&str, Vec<i64>> {
-    let containers = deployment.template.pointer("/spec/containers").and_then(Value::as_array);
-    let ports = containers.into_iter().flatten().flat_map(|container| container["ports"].as_array().into_iter().flatten());
-    let mut found: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    for port in ports {
-        found.entry(port["name"].as_str().unwrap_or_default()).or_default().extend(port["containerPort"].as_i64());
-    }
-    for numbers in found.values_mut() {
-        numbers.sort_unstable();
-    }
-    found
 }
 
 /// Before a live version is on record: Services from which it cannot be told which one that is.

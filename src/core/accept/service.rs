@@ -5,16 +5,16 @@ use crate::{
     core::{
         accept::subject::sides,
         facts::{
-            deployment::{DeploymentFacts, template_labels},
+            deployment::template_labels,
             labels::{Labels, subset},
             pin::Pin,
             service::ServiceFacts,
         },
-        view::{View, declared::Pair},
+        view::{View, declared::Pair, fit::misses_template},
         why::refusal::{
             Refusal,
             pods::NeedsService,
-            service::{Mismatch, Named, Unsuitable},
+            service::{Named, Unsuitable},
         },
     },
 };
@@ -67,9 +67,8 @@ pub fn unsuitable(view: &View<'_>, service: &ServiceFacts, named: Named) -> Opti
     if let Some(field) = service.local_traffic {
         return problem(Unsuitable::LocalTraffic { field });
     }
-    let differs = |side: &DeploymentFacts| Some((side.name.clone(), mismatch(&owner, &template_labels(side))?));
-    if let Some((deployment, mismatch)) = sides(view).into_iter().find_map(differs) {
-        return Some(Refusal::ServiceNotSelecting { service: service.name.clone(), named, deployment, mismatch });
+    if let Some(refusal) = sides(view).into_iter().find_map(|side| misses_template(view, service, named, side)) {
+        return Some(refusal);
     }
     let ours: Vec<&str> = match view.pair {
         Pair::Managed { .. } => std::iter::once(view.hello).chain(view.ours()).map(|deployment| deployment.uid.as_str()).collect(),
@@ -103,16 +102,6 @@ pub fn unsuitable(view: &View<'_>, service: &ServiceFacts, named: Named) -> Opti
         named,
         deployment: view.hello.name.clone(),
         pods: strangers,
-    })
-}
-
-/// What a selector asks for and these labels do not give.
-fn mismatch(selector: &Labels, labels: &Labels) -> Option<Mismatch> {
-    let wrong: Vec<_> = selector.iter().filter(|(key, value)| labels.get(*key) != Some(*value)).collect();
-    let found = |key: &String| labels.get(key).map_or_else(|| format!("no label {key}"), |value| format!("{key}={value}"));
-    (!wrong.is_empty()).then(|| Mismatch {
-        wanted: wrong.iter().map(|(key, value)| format!("{key}={value}")).collect(),
-        found: wrong.iter().map(|(key, _)| found(key)).collect(),
     })
 }
 

@@ -11,8 +11,7 @@ pub fn one<'a>(rule: impl FnOnce() -> Option<Refusal> + 'a) -> impl Iterator<Ite
 
 /// The Deployments of both sides, as far as they exist before a release: the user's, or the live version and the one that is to be.
 pub fn sides<'a>(view: &View<'a>) -> Vec<&'a DeploymentFacts> {
-    let wanted = view.wanted().filter(|wanted| wanted.uid != view.hello.uid);
-    std::iter::once(view.hello).chain(wanted).collect()
+    view.side_deployments()
 }
 
 /// The Deployment whose template a release would bring.

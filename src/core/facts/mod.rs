@@ -8,6 +8,7 @@ pub mod object;
 pub mod observed;
 pub mod pin;
 pub mod pod;
+pub mod port;
 pub mod revision;
 pub mod service;
 

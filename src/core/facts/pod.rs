@@ -1,10 +1,8 @@
 //! Pods, as far as decisions look at them.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
-use crate::core::facts::labels::Labels;
+use crate::core::facts::{labels::Labels, port::ContainerPort};
 
 /// A pod.
 #[derive(Clone, Debug)]
@@ -27,13 +25,15 @@ pub struct PodFacts {
     /// Not ready because its node does not answer: the node lifecycle controller takes the Ready condition away, and leaves ContainersReady,
     /// which only the kubelet writes.
     pub node_lost: bool,
-    /// When a container ended last and was started again.
+    /// When a container failed last and was started again, after the pod had been ready for the first time.
     pub last_restart: Option<Timestamp>,
+    /// The same of the time before: its surroundings may not have been there yet. It counts against nobody.
+    pub restart_at_start: Option<Timestamp>,
     /// What keeps it from running, in the words of the kubelet or the scheduler.
     pub trouble: Option<String>,
     pub ip: Option<String>,
-    /// Container ports by name.
-    pub ports: BTreeMap<String, u16>,
+    /// Ports of its containers, then of its sidecars.
+    pub ports: Vec<ContainerPort>,
     pub host_network: bool,
     pub node: Option<String>,
 }

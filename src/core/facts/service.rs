@@ -1,8 +1,8 @@
 //! Services and their endpoints, as far as decisions look at them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::facts::labels::Labels;
+use crate::core::facts::{labels::Labels, port::ServicePort};
 
 /// A Service's session affinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +28,24 @@ pub struct ServiceFacts {
     pub publish_not_ready: bool,
     /// The one of `internalTrafficPolicy` and `externalTrafficPolicy` that is Local, if any is.
     pub local_traffic: Option<&'static str>,
-    /// The first of its ports.
-    pub port: Option<i32>,
+    pub ports: Vec<ServicePort>,
     /// uids of the pods behind ready endpoints, from the EndpointSlices. A set: each decision looks up every pod in it.
     pub endpoints: BTreeSet<String>,
+    /// The same for each of its ports, by its name: only of slices that have the port.
+    pub reached: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl ServiceFacts {
+    /// The number of its first port.
+    pub fn first_port(&self) -> Option<i32> {
+        self.ports.first().map(|port| port.port)
+    }
+
+    /// Whether these pods, and nobody else, are behind ready endpoints of a port.
+    pub fn reaches<'a>(&self, port: &ServicePort, mut uids: impl ExactSizeIterator<Item = &'a String>) -> bool {
+        match self.reached.get(&port.name) {
+            Some(reached) => reached.len() == uids.len() && uids.all(|uid| reached.contains(uid)),
+            None => uids.len() == 0,
+        }
+    }
 }

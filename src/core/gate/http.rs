@@ -6,8 +6,8 @@ use crate::{
         status::{GateState, Phase, Release, RollbackReason},
     },
     core::{
-        decision::watch::{Probe, Target},
-        facts::pod::PodFacts,
+        decision::watch::{Check, Probe, Target},
+        facts::{pod::PodFacts, port::named},
         gate::kind::{Failure, Judged, is_active},
         view::{
             View,
@@ -25,7 +25,7 @@ pub fn probes(view: &View<'_>, release: &Release, phase: Phase, side: &Side<'_>)
         .flat_map(|(gate, http)| {
             let control = live.as_ref().and_then(|live| live.ready().find_map(|pod| target(pod, http)));
             let targets = side.ready().filter_map(move |pod| target(pod, http));
-            targets.map(move |pod| Probe { gate: gate.name.clone(), http: http.clone(), pod, control: control.clone() })
+            targets.map(move |pod| Probe { gate: gate.name.clone(), check: Check::Http(http.clone()), pod, control: control.clone() })
         })
         .collect()
 }
@@ -34,7 +34,7 @@ fn target(pod: &PodFacts, http: &HttpGate) -> Option<Target> {
     use crate::api::policy::Port;
     let port = match &http.port {
         Port::Number(number) => *number,
-        Port::Name(name) => *pod.ports.get(name)?,
+        Port::Name(name) => named(&pod.ports, name, "TCP")?,
     };
     Some(Target { uid: pod.uid.clone(), name: pod.name.clone(), ip: pod.ip.clone()?, port })
 }

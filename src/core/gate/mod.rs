@@ -1,6 +1,7 @@
 //! Gates, judged: what the watch and the probes have seen, turned into passing, failing, pending or no data.
 
 pub mod approval;
+pub mod connect;
 pub mod http;
 pub mod kind;
 pub mod readiness;

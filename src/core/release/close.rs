@@ -86,8 +86,7 @@ pub fn scale_to_zero(view: &View<'_>, draft: &mut Draft, release: &Release) -> F
     }
     record(draft, release, Outcome::ScaledToZero, stage, view);
     draft.notice(Reason::ScaledToZero, stage);
-    // Its next pods, whenever there are any, will be of the new template: what is live is to be found out again.
-    draft.status.stable = None;
-    draft.enter(Phase::Pending);
-    Why::NativeRollout { deployment: view.hello.name.clone() }.at_rest()
+    // Its next pods, whenever there are any, are the live version's: only a release brings the new one.
+    draft.enter(Phase::RolledBack);
+    Why::AtZero { deployment: view.hello.name.clone(), revision: release.revision.clone() }.at_rest()
 }

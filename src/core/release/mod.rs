@@ -18,9 +18,10 @@ use crate::{
             draft::Draft,
             wait::{Flow, Wait},
         },
-        gate::{self, http},
+        gate::{self, connect, http},
         release::{close::scale_to_zero, trigger::trigger},
         request::{self, command::Command, undo},
+        traffic::selectors::write::free_abandoned,
         view::{View, declared::Pair, handover, side::Sides},
         why::Why,
         workload::{
@@ -54,6 +55,7 @@ fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     if let Some(canary) = &canary {
         draft.status.canary = Some(canary.version());
         draft.probes = http::probes(view, &release, phase, canary);
+        draft.probes.extend(connect::probes(view, phase, canary));
     }
     if release.rollback.is_some() {
         return take_back_further(view, draft, command);
@@ -67,6 +69,7 @@ fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     if !view.is_recorded() {
         return Why::Recording.until_answered();
     }
+    free_abandoned(view, draft);
     if matches!(phase, Phase::Progressing | Phase::Baking) && managed && !view.hello.paused {
         // Somebody unpaused it: it would replace the pods that clients may have to be taken back to.
         return native::stop(view, draft, live.as_ref());

@@ -11,7 +11,7 @@ use crate::{
     },
     core::{
         decision::{action::Action, draft::Draft, step::step, wait::Flow},
-        gate::{self, ask_for_approval, readiness},
+        gate::{self, ask_for_approval, connect, readiness},
         share::share,
         traffic::{establish, selectors::affinity},
         view::{View, declared::Pair},
@@ -65,6 +65,9 @@ pub fn prepare(view: &View<'_>, draft: &mut Draft, release: &Release) -> Flow {
     let mixed = matches!(view.pair, Pair::Declared(_)) && !deployment.is_uniform();
     if mixed || canary.available_count(deployment.min_ready_seconds, view.now) < needed {
         return establish::await_pods(view, draft, release, &canary, needed);
+    }
+    if let Some(why) = connect::closed(view, &canary) {
+        return why.within(deadline);
     }
     let names = gate::pending(view, release, When::BeforeTraffic, &canary);
     if !names.is_empty() {

@@ -8,6 +8,7 @@ use crate::{
     },
     core::{
         gate::{self, approval},
+        history::is_held,
         request::{approve, command::Command, undo},
         view::{View, declared::Pair, handover},
         why::{refusal::Refusal, words::Names},
@@ -82,7 +83,7 @@ fn judge_retry(view: &View<'_>, request: &Request) -> Result<(Command, &'static 
     }
     match &status.release {
         Some(release) if release.rollback.is_none() => Err(format!("revision {} is under release already", request.revision)),
-        _ if status.rejected.iter().any(|rejected| rejected.revision == request.revision) => {
+        _ if status.rejected.iter().any(|rejected| rejected.revision == request.revision) || is_held(status, &request.revision) => {
             Ok((Command::Retry, "the revision is released again, from the first step"))
         }
         _ => Err(format!("revision {} was not taken back, so there is nothing to retry", request.revision)),

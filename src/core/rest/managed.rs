@@ -25,7 +25,7 @@ use crate::{
         },
         view::{self, View, names, side::Side},
         why::Why,
-        workload::managed::native,
+        workload::managed::{canary, native},
     },
 };
 
@@ -41,7 +41,7 @@ fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     let policy = view.snapshot.policy.as_deref();
     draft.refusal = accept::refusal(view, policy);
     let command = request::take(view, draft);
-    let Some(live) = live(view, draft) else { return find_live(view, draft) };
+    let Some(live) = live(view, draft) else { return find_live(view, draft, command) };
     if !view.snapshot.rollout.has_finalizer {
         draft.act(Action::AddFinalizer);
         return Why::Recording.until_answered();
@@ -63,8 +63,16 @@ fn live<'a>(view: &View<'a>, draft: &mut Draft) -> Option<Side<'a>> {
 }
 
 /// No live version is on record, or it is gone: one complete version is awaited and recorded.
-fn find_live(view: &View<'_>, draft: &mut Draft) -> Flow {
+fn find_live(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Flow {
     let hello = view.hello;
+    let is_asked_for = command == Some(Command::Retry);
+    if is_asked_for {
+        draft.status.rejected.retain(|rejected| rejected.revision != hello.revision);
+    } else if history::is_held(&draft.status, &hello.revision) && has_no_pods(view) {
+        // A paused Deployment makes no pod: what is held does not become the live version because nothing else is left.
+        draft.enter(Phase::Pending);
+        return Why::LiveVersionLost { deployment: hello.name.clone(), revision: hello.revision.clone() }.for_a_person();
+    }
     let unguarded = draft.status.stable.take();
     draft.enter(Phase::Pending);
     if view.snapshot.rollout.has_finalizer && open_at_once(view, draft).is_break() {
@@ -91,6 +99,11 @@ fn find_live(view: &View<'_>, draft: &mut Draft) -> Flow {
     let stuck = hello.status.progressing_reason == "ProgressDeadlineExceeded";
     let deployment = hello.name.clone();
     if stuck { Why::NativeRolloutStuck { deployment }.for_a_person() } else { Why::NativeRollout { deployment }.at_rest() }
+}
+
+/// Whether the Deployment is paused and runs nothing.
+fn has_no_pods(view: &View<'_>) -> bool {
+    view.hello.paused && view.own_replica_sets().all(|set| set.replicas == 0 && set.current == 0)
 }
 
 /// The ReplicaSet of the one version that runs, complete: the Deployment's newest after a roll-out, or, where it is paused with
@@ -164,7 +177,7 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
     if is_native_rollout_ahead(view, live) {
         // Too far to be taken back without a loss of capacity: it finishes natively, as it would without Stepgate.
         if complete_version(view).is_some_and(|set| set.uid != live.replica_set.uid) {
-            return find_live(view, draft);
+            return find_live(view, draft, None);
         }
         // But for one that was rejected: that one is held, below.
         if !draft.status.rejected.iter().any(|rejected| rejected.revision == hello.revision) {
@@ -187,6 +200,14 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
         native::hold_back(view, draft, live)?;
         return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
     }
+    if hello.replicas == 0 && history::is_interrupted(&draft.status, &hello.revision) {
+        draft.enter(Phase::RolledBack);
+        // The Deployment controller would give its next pods to the new template's ReplicaSet.
+        let _ = canary::remove_twins(view, draft, &hello.revision);
+        // A write of ours may have been answered late, for the release that is over.
+        let _ = open_at_once(view, draft);
+        return Why::AtZero { deployment: hello.name.clone(), revision: hello.revision.clone() }.at_rest();
+    }
     if hello.replicas == 0 {
         draft.notice(Reason::ScaledToZero, format!("Deployment {} has no replicas, so there is nothing to release", hello.name));
         draft.status.stable = None;
@@ -195,7 +216,7 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
             draft.act(Action::SetPaused { deployment: hello.object(), paused: false });
             Why::NativeRollout { deployment: hello.name.clone() }.at_rest()
         } else {
-            find_live(view, draft)
+            find_live(view, draft, None)
         };
     }
     if let Some(refusal) = draft.refusal.clone() {

@@ -18,7 +18,10 @@ use crate::{
         traffic::{
             establish::settle,
             pods,
-            selectors::{affinity, write::move_services},
+            selectors::{
+                affinity,
+                write::{abandoned, move_services},
+            },
         },
         view::{self, View, declared::Pair, lingering, side::Side},
         why::{Why, words::Load},
@@ -36,7 +39,8 @@ pub fn take_clients_back(view: &View<'_>, draft: &mut Draft, live: &Side<'_>, re
     let managed = matches!(view.pair, Pair::Managed { .. });
     let canary_is_gone = managed && view.ours().next().is_none() && lingering(view).is_none();
     let is_back = |pin: Pin| pin == target || canary_is_gone && pin == view.rest_pin();
-    let away: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| !is_back(view.pin(service))).collect();
+    let left = abandoned(view);
+    let away: Vec<&ServiceFacts> = view.services().into_iter().chain(left).filter(|service| !is_back(view.pin(service))).collect();
     if away.is_empty() {
         return Continue(());
     }

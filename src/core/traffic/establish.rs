@@ -30,6 +30,7 @@ use crate::{
         },
         view::{
             View,
+            fit::unreachable,
             side::{Side, Sides, count},
         },
         why::Why,
@@ -83,6 +84,11 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         return await_pods(view, draft, release, sides.canary, needed);
     }
 
+    // Design §8: what its owner has made of a Service is no fault of the version. Clients stay where they are, and no deadline runs.
+    if let Some(refusal) = unreachable(view, weight) {
+        draft.refusal = Some(refusal.clone());
+        return Why::Refused(refusal).for_a_person();
+    }
     let stands = stands(view, draft);
     if let Break(wait) = affinity::hold(view, draft, release) {
         if stands {
@@ -120,7 +126,7 @@ pub fn establish(view: &View<'_>, draft: &mut Draft, release: &Release, weight: 
         draft.status.traffic = Some(Traffic { desired: weight, ..Traffic::default() });
         return Why::ChangingWeight { weight }.within(release.policy.progress_deadline);
     }
-    let unconfirmed = view.unconfirmed();
+    let unconfirmed = view.unreached();
     if !unconfirmed.is_empty() {
         return Why::Confirming { weight, services: unconfirmed }.within(release.policy.progress_deadline);
     }
@@ -145,7 +151,7 @@ pub fn routed(view: &View<'_>, sides: Sides<'_, '_>) -> Option<u8> {
     if view.is_worker() {
         return Some(share_of_pods(&[canary], sides.live));
     }
-    if services.iter().any(|service| service.endpoints.is_empty() || !view.endpoints_follow(service)) {
+    if services.iter().any(|service| !view.is_reached(service)) {
         return None;
     }
     let of_canary = |service: &&ServiceFacts| count(canary.pods.iter().filter(|pod| service.endpoints.contains(&pod.uid)));

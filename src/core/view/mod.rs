@@ -1,8 +1,10 @@
 //! The facts of a snapshot, arranged around the two sides of the release.
 
 pub mod declared;
+pub mod fit;
 pub mod handover;
 pub mod names;
+pub mod reach;
 pub mod side;
 
 use std::sync::Arc;
@@ -171,12 +173,6 @@ impl<'a> View<'a> {
     /// Pods that a selector would give to clients.
     pub fn matching(&self, selector: &Labels) -> Vec<&'a PodFacts> {
         self.snapshot.pods.iter().map(Arc::as_ref).filter(|pod| pod.serves() && labels::subset(selector, &pod.labels)).collect()
-    }
-
-    /// Whether the endpoints of every Service are exactly the ready pods that its selector, as it is now, selects.
-    pub fn endpoints_follow(&self, service: &ServiceFacts) -> bool {
-        let selected = self.matching(&service.selector);
-        selected.len() == service.endpoints.len() && selected.iter().all(|pod| service.endpoints.contains(&pod.uid))
     }
 
     /// Services whose endpoints do not yet show their selector.

@@ -25,6 +25,10 @@ pub enum Why {
     NativeRolloutStuck { deployment: String },
     /// The Deployment's pods of the live version cannot be found.
     LiveVersionGone { deployment: String, hash: String },
+    /// The Deployment was set to 0 in mid-release.
+    AtZero { deployment: String, revision: String },
+    /// The same, and the ReplicaSet of the live version is gone: the Deployment has no template but the one that is held.
+    LiveVersionLost { deployment: String, revision: String },
     /// Something only the cluster can tell is wrong.
     Refused(Refusal),
     /// What was decided is being written down.
@@ -47,6 +51,8 @@ pub enum Why {
     CanaryPods { needed: i32, trouble: Option<String>, until: Option<Timestamp> },
     /// Gates are awaited.
     Gates { names: Vec<String>, until: Option<Timestamp> },
+    /// A port of a Service, on a pod of the canary, takes no connection yet.
+    Connecting { service: String, port: String, pod: String, number: u16, last: Option<String>, until: Option<Timestamp> },
     /// The pods are being read from the API server itself before clients are sent to them.
     Verifying,
     /// A change of weight is being made.
@@ -92,7 +98,7 @@ pub enum Why {
 impl Why {
     /// Names the time at which the wait ends at the latest, where the sentence has a place for it.
     pub fn names_until(&mut self, time: Timestamp) {
-        if let Self::CanaryPods { until, .. } | Self::Gates { until, .. } = self {
+        if let Self::CanaryPods { until, .. } | Self::Gates { until, .. } | Self::Connecting { until, .. } = self {
             *until = Some(time);
         }
     }
@@ -104,6 +110,8 @@ impl Why {
             Self::NativeRollout { .. } => "NativeRollout",
             Self::NativeRolloutStuck { .. } => "NativeRolloutStuck",
             Self::LiveVersionGone { .. } => "LiveVersionGone",
+            Self::AtZero { .. } => "AtZero",
+            Self::LiveVersionLost { .. } => "LiveVersionLost",
             Self::Refused(_) => "Refused",
             Self::Recording => "Recording",
             Self::Beginning { .. } => "Beginning",
@@ -115,6 +123,7 @@ impl Why {
             Self::CanaryBeingRemoved { .. } => "CanaryBeingRemoved",
             Self::CanaryPods { .. } => "CanaryPods",
             Self::Gates { .. } => "Gates",
+            Self::Connecting { .. } => "Connecting",
             Self::Verifying => "Verifying",
             Self::ChangingWeight { .. } => "ChangingWeight",
             Self::Confirming { .. } => "Confirming",
@@ -151,12 +160,18 @@ impl fmt::Display for Why {
                 f,
                 "the roll-out that Deployment {deployment} is in has exceeded its progress deadline; undo it with `kubectl rollout undo deployment/{deployment}`"
             ),
-            Self::LiveVersionGone { deployment, hash } => {
-                write!(
-                    f,
-                    "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out"
-                )
-            }
+            Self::LiveVersionGone { deployment, hash } => write!(
+                f,
+                "Deployment {deployment} has no ReplicaSet with pod-template-hash {hash}, the live version; waiting for a complete roll-out"
+            ),
+            Self::AtZero { deployment, revision } => write!(
+                f,
+                "Deployment {deployment} is scaled to 0; when it has pods again they are of the live version, and the release of revision {revision} begins anew"
+            ),
+            Self::LiveVersionLost { deployment, revision } => write!(
+                f,
+                "Deployment {deployment} is paused without pods: Kubernetes has removed the ReplicaSet of the live version (see revisionHistoryLimit), and revision {revision}, its template, is held; apply the template of a good version, or send a Retry request for revision {revision}"
+            ),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Recording => f.write_str("writing down what was decided"),
             Self::Beginning { canary } => write!(f, "preparing canary {canary}; no client sees it yet"),
@@ -175,6 +190,14 @@ impl fmt::Display for Why {
                 trouble.as_ref().map_or(Ok(()), |trouble| write!(f, ": {trouble}"))
             }
             Self::Gates { names, until } => write!(f, "waiting for {} to pass{}", Names("gate", names), Until(until)),
+            Self::Connecting { service, port, pod, number, last, until } => {
+                let last = last.as_ref().map(|last| format!(": {last}")).unwrap_or_default();
+                write!(
+                    f,
+                    "waiting for pod {pod} to take connections at {number}, where port {port} of Service {service} leads to{}{last}",
+                    Until(until)
+                )
+            }
             Self::Verifying => f.write_str("reading the pods once more before going on"),
             Self::ChangingWeight { weight } => write!(f, "moving to {weight} %"),
             Self::Confirming { weight, services } => {

@@ -2,7 +2,7 @@
 //! the log and by its own timers, kept in one [`Agenda`].
 //!
 //! Faithful to Kubernetes 1.36 where Stepgate touches it, and held to that: the scenarios of `tests/e2e` are played on it and on a real
-//! cluster. Simpler: one node, one `EndpointSlice` a Service, no quotas, no autoscaler.
+//! cluster. Simpler: one node, no quotas, no autoscaler.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

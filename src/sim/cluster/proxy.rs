@@ -87,11 +87,11 @@ fn endpoints(slices: &[&Value], port: &str) -> Vec<Endpoint> {
     let of = |usable: fn(&Value) -> bool| -> Vec<Endpoint> {
         let mut found: Vec<Endpoint> = slices
             .iter()
-            .flat_map(|slice| {
-                let port = json::items(slice, "/ports")
-                    .iter()
-                    .find(|known| json::text(known, "/name") == port)
-                    .map_or(0, |port| number(port, "/port"));
+            .filter_map(|slice| {
+                let known = json::items(slice, "/ports").iter().find(|known| json::text(known, "/name") == port)?;
+                Some((slice, number(known, "/port")))
+            })
+            .flat_map(|(slice, port)| {
                 json::items(slice, "/endpoints").iter().filter(|endpoint| usable(endpoint)).map(move |endpoint| (endpoint, port))
             })
             .flat_map(|(endpoint, port)| {

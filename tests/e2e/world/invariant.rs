@@ -322,7 +322,9 @@ fn phase_out_of_order(moment: &Moment) -> Option<String> {
         // A new template is there already when the old one has been promoted.
         Promoting if ended == Some(Outcome::Promoted) => &[Healthy, Preparing, RollingBack],
         // What is left of the adoption is the Deployment's own roll-out, of no pods.
-        Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending],
+        Promoting if ended == Some(Outcome::ScaledToZero) => &[Healthy, Pending, RolledBack],
+        // Without pods the template is held: whatever has pods again is the live version.
+        _ if ended == Some(Outcome::ScaledToZero) && has_ended => &[RolledBack],
         Progressing | Baking if swapped => &[Healthy, Preparing],
         Pending => &[Healthy, Preparing],
         // What is held was written again.

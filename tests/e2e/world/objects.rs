@@ -99,14 +99,27 @@ impl World {
         self.get(Kind::Service, service).map(|service| strings(service.pointer("/spec/selector"))).unwrap_or_default()
     }
 
-    /// Names of the pods that the Service's `EndpointSlice`s call ready.
+    /// Names of the pods that clients reach through every port of the Service: those that its `EndpointSlice`s call ready, in slices that
+    /// have the port. A pod that lacks one of them stands in a slice without it.
     pub fn endpoints(&self, service: &str) -> BTreeSet<String> {
-        let slices = self
+        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+        let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let slices: Vec<(Vec<String>, BTreeSet<String>)> = self
             .all(Kind::EndpointSlice)
-            .filter(|slice| labels(slice).get("kubernetes.io/service-name").is_some_and(|name| name == service));
-        let endpoints = slices.filter_map(|slice| slice.get("endpoints")?.as_array()).flatten();
-        let ready = endpoints.filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
-        ready.filter_map(|endpoint| endpoint.pointer("/targetRef/name")?.as_str()).map(str::to_owned).collect()
+            .filter(|slice| labels(slice).get("kubernetes.io/service-name").is_some_and(|name| name == service))
+            .map(|slice| {
+                let endpoints = list(slice.get("endpoints"));
+                let ready = endpoints.iter().filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
+                let pods = ready.filter_map(|endpoint| endpoint.pointer("/targetRef/name")?.as_str()).map(str::to_owned).collect();
+                (list(slice.get("ports")).iter().map(name).collect(), pods)
+            })
+            .collect();
+        let ports = self.get(Kind::Service, service).map(|service| list(service.pointer("/spec/ports"))).unwrap_or_default();
+        let all: BTreeSet<String> = slices.iter().flat_map(|(_, pods)| pods.clone()).collect();
+        ports.iter().map(name).fold(all, |reached, port| {
+            let behind: BTreeSet<&String> = slices.iter().filter(|(ports, _)| ports.contains(&port)).flat_map(|(_, pods)| pods).collect();
+            reached.into_iter().filter(|pod| behind.contains(pod)).collect()
+        })
     }
 
     /// The `pod-template-hash` of a pod.

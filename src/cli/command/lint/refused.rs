@@ -60,6 +60,7 @@ impl Files<'_> {
             Refusal::ReservedLabel { deployment, .. }
             | Refusal::UnlistedService { deployment, .. }
             | Refusal::ServiceNotSelecting { deployment, .. }
+            | Refusal::PortMissing { deployment, .. }
             | Refusal::SelectsStrangers { deployment, .. }
             | Refusal::OverlapNotAllowed { deployment, .. }
             | Refusal::UnknownPort { deployment, .. }

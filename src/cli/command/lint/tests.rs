@@ -265,7 +265,8 @@ fn versions_that_are_no_pair_are_told_where_the_rollout_names_them() {
         ],
     );
     // Green is to be live, so that its ports count.
-    let (_, printed) = linted(&text.replace("live: blue", "live: green").replacen("8080", "9090", 1));
+    let numbered = text.replace("version: blue}}}", "version: blue}, ports: [{port: 80, targetPort: 8080}]}}");
+    let (_, printed) = linted(&numbered.replace("live: blue", "live: green").replacen("{containerPort: 8080", "{containerPort: 9090", 1));
     assert!(
         printed.starts_with("hello.yaml:5:31: the pods of Deployment blue have port 9090, but those of Deployment green have port 8080"),
         "{printed}"

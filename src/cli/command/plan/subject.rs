@@ -229,7 +229,7 @@ fn of_policy(policy: &Manifest, manifests: &[Manifest], asked: Option<u16>) -> a
 
 /// The preview, with its port where its Service is in the files.
 fn preview_of(service: &str, snapshot: &Snapshot) -> Preview {
-    let port = snapshot.services.iter().find(|known| known.name == service).and_then(|known| known.port);
+    let port = snapshot.services.iter().find(|known| known.name == service).and_then(|known| known.first_port());
     Preview { service: service.to_owned(), address: preview::address(service, &snapshot.rollout.namespace, port) }
 }
 

@@ -1,6 +1,7 @@
 //! What is not a pair, with the sentence that says so.
 
 use super::*;
+use crate::core::facts::port::TargetPort;
 
 /// What a Rollout of blue and green is refused for, once something is wrong with it.
 fn refused(wrong: impl Fn(&mut Model)) -> (String, String) {
@@ -31,12 +32,25 @@ fn a_bad_pair_is_refused_with_a_sentence_that_names_what_is_wrong() {
     let (reason, said) = refused(|model| {
         model.set_live(GREEN);
         model.services[0].selector.insert("version".into(), "blue".into());
+        model.services[0].ports[0].target = TargetPort::Number(8080);
         edit_template(model, GREEN, |template| {
             template["spec"]["containers"][0]["ports"] = json!([{"name": "http", "containerPort": 9090}]);
         });
     });
     assert!(
-        reason == "PortsDiffer" && said.contains("hello-blue have port http 8080, but those of Deployment hello-green have port http 9090"),
+        reason == "PortsDiffer" && said.contains("hello-blue have port 8080, but those of Deployment hello-green have port 9090"),
+        "{said}"
+    );
+
+    let (reason, said) = refused(|model| {
+        model.set_live(GREEN);
+        model.services[0].selector.insert("version".into(), "blue".into());
+        edit_template(model, GREEN, |template| {
+            template["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": 8080}]);
+        });
+    });
+    assert!(
+        reason == "PortMissing" && said.contains("named http (TCP), but the pods of Deployment hello-green have no port of that name"),
         "{said}"
     );
 

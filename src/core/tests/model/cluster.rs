@@ -7,6 +7,7 @@ use crate::core::{
         deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
         labels::subset,
         pod::PodFacts,
+        port::{ServicePort, ports_of},
     },
     tests::model::{GRACE, Model, labels_of},
 };
@@ -120,7 +121,7 @@ impl Model {
 
     fn pod_of(&mut self, set: &ReplicaSetFacts) -> PodFacts {
         let owner = self.deployments.iter().find(|deployment| set.owner.as_ref() == Some(&deployment.uid)).expect("its Deployment");
-        let mut labels = labels_of(&owner.template);
+        let (mut labels, ports) = (labels_of(&owner.template), ports_of(&owner.template));
         labels.insert("pod-template-hash".to_owned(), set.hash.clone());
         let uid = self.next_version();
         PodFacts {
@@ -136,9 +137,10 @@ impl Model {
             was_ready: false,
             node_lost: false,
             last_restart: None,
+            restart_at_start: None,
             trouble: None,
             ip: Some("10.0.0.1".into()),
-            ports: [("http".to_owned(), 8080)].into(),
+            ports,
             host_network: false,
             node: None,
         }
@@ -164,8 +166,13 @@ impl Model {
     /// The endpoints follow the selectors.
     pub fn endpoints(&mut self) {
         for service in &mut self.services {
-            service.endpoints =
-                self.pods.iter().filter(|pod| pod.serves() && subset(&service.selector, &pod.labels)).map(|pod| pod.uid.clone()).collect();
+            let selected: Vec<&PodFacts> = self.pods.iter().filter(|pod| pod.serves() && subset(&service.selector, &pod.labels)).collect();
+            service.endpoints = selected.iter().map(|pod| pod.uid.clone()).collect();
+            let behind = |port: &ServicePort| {
+                let has = selected.iter().filter(|pod| port.number(&pod.ports).is_some());
+                (port.name.clone(), has.map(|pod| pod.uid.clone()).collect())
+            };
+            service.reached = service.ports.iter().map(behind).collect();
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::core::facts::{
     labels::{Labels, Selector},
     observed::ProbeFacts,
     pod::PodFacts,
+    port::{ServicePort, TargetPort},
     revision::{digest, revision},
     service::{ServiceFacts, SessionAffinity},
 };
@@ -56,6 +57,8 @@ pub struct Model {
     pub preview_fails: bool,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
+    /// Port numbers at which no pod listens.
+    pub deaf: Vec<u16>,
     pub notices: Vec<String>,
     pub trace: Vec<String>,
     /// The same for people, with times; only where somebody asks for it.
@@ -156,14 +159,16 @@ impl Model {
                 headless: false,
                 publish_not_ready: false,
                 local_traffic: None,
-                port: Some(80),
+                ports: vec![ServicePort { name: String::new(), port: 80, protocol: "TCP".into(), target: TargetPort::Name("http".into()) }],
                 endpoints: BTreeSet::new(),
+                reached: BTreeMap::new(),
             }],
             owners_affinity: SessionAffinity::Off,
             rivals: Vec::new(),
             probes: BTreeMap::new(),
             preview_fails: false,
             broken: Vec::new(),
+            deaf: Vec::new(),
             notices: Vec::new(),
             trace: Vec::new(),
             log: None,
@@ -307,12 +312,27 @@ impl Model {
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
             services: self.services.iter().cloned().map(Arc::new).collect(),
             rivals: self.rivals.clone(),
-            probes: self.probes.clone(),
+            probes: self.connections().into_iter().chain(self.probes.clone()).collect(),
             guarded: self.guarded,
             stamped: self.stamped,
             pods_read_at: self.pods_read_at,
         }
         .resolved()
+    }
+
+    /// What a connection to each pod shows, at every number that a Service may lead to: all take it, but for the deaf ones.
+    fn connections(&self) -> BTreeMap<(String, String), ProbeFacts> {
+        let numbers = |pod: &PodFacts| {
+            self.services.iter().flat_map(|service| &service.ports).filter_map(|port| port.number(&pod.ports)).collect::<Vec<_>>()
+        };
+        let seen = |number: u16| {
+            let (successes, failures, last) = if self.deaf.contains(&number) { (0, 1, "connection refused") } else { (1, 0, "connected") };
+            ProbeFacts { successes, failures, last: last.into(), unknown: None, failing_since: None }
+        };
+        let of = |pod: &PodFacts| {
+            numbers(pod).into_iter().map(move |number| ((format!("port {number}"), pod.uid.clone()), seen(number))).collect::<Vec<_>>()
+        };
+        self.pods.iter().flat_map(of).collect()
     }
 
     /// Pods of an image that are there to stay.

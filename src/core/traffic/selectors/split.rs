@@ -56,7 +56,12 @@ impl View<'_> {
     pub fn split(&self, policy: &PolicySpec, weight: u8) -> Split {
         let full = self.full_size();
         match self.pair {
-            Pair::Managed { .. } => managed(policy, weight, full),
+            // Without Services there is nothing that a label could be selected by.
+            Pair::Managed { .. } if self.is_worker() => managed(policy, weight, full),
+            Pair::Managed { .. } => {
+                let canary = self.canary_deployment().map_or(0, |deployment| deployment.replicas);
+                scaled(policy, weight, Sizes { full, live: self.hello.replicas, canary })
+            }
             Pair::Declared(_) => {
                 let canary = self.canary_deployment().map_or(0, |deployment| deployment.replicas);
                 declared(policy, weight, Sizes { full, live: self.hello.replicas, canary }, || self.shared_pin())
@@ -75,6 +80,18 @@ pub fn managed(policy: &PolicySpec, weight: u8, size: i32) -> Split {
         100.. => Split::All,
         ..=50 if by_weight => Split::Counts { canary: by_counts(weight, size) },
         _ => rotation(policy, weight, size),
+    }
+}
+
+/// The same, where somebody may have scaled one of the two: where their numbers do not give the weight by themselves any more, the rotation
+/// label does, as near as the pods that the owner asks for now allow. (Clients that are to keep their version keep it, whatever the share.)
+fn scaled(policy: &PolicySpec, weight: u8, sizes: Sizes) -> Split {
+    let Sizes { full, live, canary: running } = sizes;
+    match managed(policy, weight, full) {
+        Split::Counts { canary } if affinity::seconds(policy).is_none() && (live < full || running > canary) => {
+            rotation(policy, weight, live.max(1))
+        }
+        split => split,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Writes of selectors: to a pin, and back to what their owners wrote.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::{
+    ops::ControlFlow::{Break, Continue},
+    sync::Arc,
+};
 
 use crate::{
     api::Span,
@@ -8,12 +11,13 @@ use crate::{
         decision::{
             action::{Action, Rotation},
             draft::Draft,
+            notice::Reason,
             time::after,
             wait::Part,
         },
-        facts::{pin::Pin, pod::PodFacts, service::ServiceFacts},
+        facts::{labels::subset, pin::Pin, pod::PodFacts, service::ServiceFacts},
         traffic::selectors::{affinity, pins::pin},
-        view::View,
+        view::{View, declared::Pair},
     },
 };
 
@@ -40,6 +44,49 @@ pub fn see_off(view: &View<'_>, draft: &mut Draft) -> Part {
     })
 }
 
+/// Services that were taken off the list in mid-release and have a key of ours. Nobody would move their clients any more: what is ours is
+/// found where it was left, not where the Rollout names it now.
+///
+/// A key of the sides counts where it names one of the two sides, and the rest of the selector the pair's pods; the rotation label is nobody
+/// else's.
+pub fn abandoned<'a>(view: &View<'a>) -> Vec<&'a ServiceFacts> {
+    if view.release().is_none() {
+        return Vec::new();
+    }
+    let (spec, status) = (&view.snapshot.rollout.spec, &view.snapshot.status);
+    let hashes = [&status.stable, &status.canary].map(|side| side.as_ref().map(|side| side.hash.as_str()));
+    let is_ours = |service: &ServiceFacts| match view.pin(service) {
+        Pin::Open => false,
+        Pin::Rotation => true,
+        Pin::Side(value) => matches!(view.pair, Pair::Managed { .. }) && !value.is_empty() && hashes.contains(&Some(value.as_str())),
+    };
+    let of_pair = |service: &ServiceFacts| {
+        let owner = view.keys().owners(&service.selector);
+        let pods = view.snapshot.pods.iter().filter(|pod| view.is_of_pair(pod));
+        !owner.is_empty() && pods.into_iter().any(|pod| subset(&owner, &pod.labels))
+    };
+    let is_held = |name: &String| {
+        let preview = status.preview.as_ref().is_some_and(|preview| preview.service == *name);
+        preview || spec.held_services().any(|held| held == name) || view.snapshot.rivals.iter().any(|rival| rival.services.contains(name))
+    };
+    let services = view.snapshot.services.iter().map(Arc::as_ref);
+    services.filter(|service| !service.deleting && !is_held(&service.name) && is_ours(service) && of_pair(service)).collect()
+}
+
+/// Gives such Services back to their owner at once.
+pub fn free_abandoned(view: &View<'_>, draft: &mut Draft) {
+    let rest = view.rest_pin();
+    let lent = affinity::lent(view, draft);
+    for service in abandoned(view) {
+        let owners = lent.iter().find(|(other, _)| other.name == service.name).map(|(_, owners)| *owners);
+        draft.notice(
+            Reason::SelectorContested,
+            format!("Service {} is not listed under services any more; taking Stepgate's key off its selector", service.name),
+        );
+        pin(view, draft, service, &rest, owners);
+    }
+}
+
 /// Takes every Service to what it is at rest ([`View::rest_pin`]) and the rotation label off every pod, once the pods that have ended are
 /// seen off where a Service is opened; waits while there was something to do.
 pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Part {
@@ -53,7 +100,8 @@ pub fn open_all(view: &View<'_>, draft: &mut Draft) -> Part {
 /// The same without looking at the pods: for when those that a Service is pinned to are not there to serve.
 pub fn open_at_once(view: &View<'_>, draft: &mut Draft) -> Part {
     let rest = view.rest_pin();
-    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).collect();
+    let dropped = abandoned(view);
+    let pinned: Vec<&ServiceFacts> = view.services().into_iter().filter(|service| view.pin(service) != rest).chain(dropped).collect();
     let labelled: Vec<&PodFacts> = view.in_rotation().filter(|pod| !pod.deleting()).collect();
     let lent = affinity::lent(view, draft);
     if pinned.is_empty() && labelled.is_empty() && lent.is_empty() {

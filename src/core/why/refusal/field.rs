@@ -21,6 +21,7 @@ impl Refusal {
             },
             Self::ServiceNotFound { services, named } => of_service(services.first().map_or("", String::as_str), *named, spec),
             Self::ServiceNotSelecting { service, named, .. }
+            | Self::PortMissing { service, named, .. }
             | Self::ServiceUnsuitable { service, named, .. }
             | Self::SelectsStrangers { service, named, .. } => of_service(service, *named, spec),
             Self::DeploymentNotFound { deployment }

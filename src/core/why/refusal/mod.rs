@@ -9,38 +9,105 @@ use std::fmt;
 
 use crate::{
     api::{ROLLOUT_UID, ROTATION, Span, rollout::PolicyKind},
-    core::why::{
-        refusal::{
-            pair::BadPair,
-            pods::NeedsService,
-            service::{Mismatch, Named, Unsuitable},
+    core::{
+        facts::port::ServicePort,
+        why::{
+            refusal::{
+                pair::BadPair,
+                pods::NeedsService,
+                service::{Lacking, Mismatch, Named, Unsuitable},
+            },
+            words::Names,
         },
-        words::Names,
     },
 };
 
 /// Why a Rollout is not accepted. Its text names the object and the field, what was found there, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    DeploymentNotFound { deployment: String },
-    VersionNotFound { deployment: String },
+    DeploymentNotFound {
+        deployment: String,
+    },
+    VersionNotFound {
+        deployment: String,
+    },
     BadPair(BadPair),
-    PolicyNotFound { kind: PolicyKind, name: String },
-    RivalRollout { rollout: String, object: Contested },
-    ReservedLabel { deployment: String, found: Reserved },
-    ServiceNotFound { services: Vec<String>, named: Named },
-    UnlistedService { deployment: String, services: Vec<String> },
-    ServiceNotSelecting { service: String, named: Named, deployment: String, mismatch: Mismatch },
-    ServiceUnsuitable { service: String, named: Named, problem: Unsuitable },
-    SelectsStrangers { service: String, named: Named, deployment: String, pods: Vec<String> },
-    OverlapNotAllowed { deployment: String, because: String },
-    CookieAffinity { services: Vec<String> },
+    PolicyNotFound {
+        kind: PolicyKind,
+        name: String,
+    },
+    RivalRollout {
+        rollout: String,
+        object: Contested,
+    },
+    ReservedLabel {
+        deployment: String,
+        found: Reserved,
+    },
+    ServiceNotFound {
+        services: Vec<String>,
+        named: Named,
+    },
+    UnlistedService {
+        deployment: String,
+        services: Vec<String>,
+    },
+    ServiceNotSelecting {
+        service: String,
+        named: Named,
+        deployment: String,
+        mismatch: Mismatch,
+    },
+    /// A port of a Service that leads to a container port by name, which the pods of a version do not have.
+    PortMissing {
+        service: String,
+        named: Named,
+        port: ServicePort,
+        deployment: String,
+        lacking: Lacking,
+        known: Vec<String>,
+    },
+    ServiceUnsuitable {
+        service: String,
+        named: Named,
+        problem: Unsuitable,
+    },
+    SelectsStrangers {
+        service: String,
+        named: Named,
+        deployment: String,
+        pods: Vec<String>,
+    },
+    OverlapNotAllowed {
+        deployment: String,
+        because: String,
+    },
+    CookieAffinity {
+        services: Vec<String>,
+    },
     NeedsService(NeedsService),
-    DeadlineTooShort { deadline: Span, what: String, needs: Span },
-    UnknownPort { gate: String, deployment: String, port: String, known: Vec<String> },
-    HostNetwork { gate: String, deployment: String },
-    ReadinessGates { deployment: String, condition: String },
-    NameTaken { name: String },
+    DeadlineTooShort {
+        deadline: Span,
+        what: String,
+        needs: Span,
+    },
+    UnknownPort {
+        gate: String,
+        deployment: String,
+        port: String,
+        known: Vec<String>,
+    },
+    HostNetwork {
+        gate: String,
+        deployment: String,
+    },
+    ReadinessGates {
+        deployment: String,
+        condition: String,
+    },
+    NameTaken {
+        name: String,
+    },
 }
 
 /// What two Rollouts name, as the younger one does.
@@ -81,6 +148,7 @@ impl Refusal {
             Self::ServiceNotFound { .. } => "ServiceNotFound",
             Self::UnlistedService { .. } => "UnlistedService",
             Self::ServiceNotSelecting { .. } => "ServiceNotSelecting",
+            Self::PortMissing { .. } => "PortMissing",
             Self::ServiceUnsuitable { .. } => "ServiceUnsuitable",
             Self::SelectsStrangers { .. } => "SelectsStrangers",
             Self::OverlapNotAllowed { .. } => "OverlapNotAllowed",
@@ -106,6 +174,7 @@ impl Refusal {
             | Self::ServiceNotFound { .. }
             | Self::UnlistedService { .. }
             | Self::ServiceNotSelecting { .. }
+            | Self::PortMissing { .. }
             | Self::ServiceUnsuitable { .. }
             | Self::SelectsStrangers { .. }
             | Self::OverlapNotAllowed { .. }
@@ -171,6 +240,14 @@ impl fmt::Display for Refusal {
                 found.join(", "),
                 named.way_out()
             ),
+            Self::PortMissing { service, named, port, deployment, lacking, known } => {
+                let (target, protocol) = (&port.target, &port.protocol);
+                write!(
+                    f,
+                    "port {port} of Service {service} ({named}) leads to the container port named {target} ({protocol}), but the pods of {lacking} {deployment} have no port of that name, so that nobody would reach them; {}",
+                    way_to_a_port(port, known)
+                )
+            }
             Self::ServiceUnsuitable { service, named, problem } => {
                 write!(f, "Service {service} ({named}) {}", problem.sentence(*named))
             }
@@ -213,4 +290,14 @@ impl fmt::Display for Refusal {
             }
         }
     }
+}
+
+/// What to do where the pods have no port of the name that is targeted, but these.
+fn way_to_a_port(port: &ServicePort, known: &[String]) -> String {
+    let target = &port.target;
+    let number = "set targetPort to a number that both versions listen on";
+    if known.is_empty() {
+        return format!("give the container's port the name {target}, or {number}");
+    }
+    format!("the names there are {}: give one of these ports the name {target}, or {number}", known.join(", "))
 }

@@ -35,6 +35,24 @@ pub struct Mismatch {
     pub found: Vec<String>,
 }
 
+/// Which pods a Service does not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// Those of a Deployment's template.
+    Template,
+    /// Those that serve, which are of an earlier template.
+    LiveVersion,
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Template => "Deployment",
+            Self::LiveVersion => "the live version of Deployment",
+        })
+    }
+}
+
 /// Why a Service cannot be used to move clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsuitable {
