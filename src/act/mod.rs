@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    api::{FINALIZER, HANDOVER, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
+    api::{FINALIZER, HANDOVER, HELD, HELD_BY_STEPGATE, ROTATION, ROTATION_IN, Rollout, RolloutStatus},
     core::{
         decision::action::{Action, Rotation},
         facts::{
@@ -231,7 +231,7 @@ impl Calls {
             }
             Action::ReadPods => Written::Pods(self.pods().list(&ListParams::default()).await?.items),
             Action::ProbeGuard { deployment } => Written::Guarded(self.is_guarded(deployment).await?),
-            Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, json!({"spec": {"paused": paused}})).await?,
+            Action::SetPaused { deployment, paused } => self.patch_deployment(deployment, pause_patch(*paused)).await?,
             Action::ProbePin { service, side_key } => Written::Guarded(self.is_pin_held(service, side_key).await?),
             Action::ProbeStamp { id } => Written::Stamped { id: id.clone(), acts: self.is_stamped(&target.rollout.name).await? },
             Action::PinService { service, side_key, from: _, to, affinity } => {
@@ -275,7 +275,9 @@ impl Calls {
                 let mut patch = max_surge.as_ref().filter(|surge| !surge.is_null()).map_or_else(|| json!({}), surge_patch);
                 patch["metadata"] = json!({"labels": {HANDOVER: null}});
                 if let Some(paused) = paused {
-                    patch["spec"]["paused"] = json!(paused);
+                    let pause = pause_patch(*paused);
+                    patch["spec"]["paused"] = pause["spec"]["paused"].clone();
+                    patch["metadata"]["labels"][HELD] = pause["metadata"]["labels"][HELD].clone();
                 }
                 self.patch_deployment(deployment, patch).await?
             }
@@ -330,11 +332,13 @@ impl Calls {
         }
     }
 
-    /// A dry run that changes the template and unpauses: where the policies act, the answer is paused all the same.
+    /// A dry run that changes the template and unpauses: where the policies act, the answer is paused all the same, and says who paused it.
     async fn is_guarded(&self, deployment: &str) -> Result<bool, CallError> {
         let patch = json!({"spec": {"paused": false, "template": {"metadata": {"annotations": {GUARD_PROBE: "dry-run"}}}}});
         let answer = self.deployments().patch(deployment, &PatchParams::default().dry_run(), &Patch::Merge(patch)).await;
-        acts(answer.map(|object| object.data["spec"]["paused"].as_bool() == Some(true)))
+        acts(answer.map(|object| {
+            object.data["spec"]["paused"].as_bool() == Some(true) && object.metadata.labels.is_some_and(|all| all.contains_key(HELD))
+        }))
     }
 
     /// A dry run that sends another request under a wrong name: where the policies act, the answer has the right one.
@@ -420,6 +424,11 @@ fn pin_patch(keys: Keys<'_>, to: &Pin, affinity: Option<SessionAffinity>) -> Val
         }
     }
     patch
+}
+
+/// `spec.paused`, and on record whose it is.
+fn pause_patch(paused: bool) -> Value {
+    json!({"metadata": {"labels": {HELD: paused.then_some(HELD_BY_STEPGATE)}}, "spec": {"paused": paused}})
 }
 
 fn surge_patch(max_surge: &Value) -> Value {

@@ -9,7 +9,7 @@ pub mod status;
 pub mod workload;
 
 pub use duration::Span;
-pub use names::{API_VERSION, FINALIZER, GROUP, HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, ROTATION_IN};
+pub use names::{API_VERSION, FINALIZER, GROUP, HANDOVER, HELD, HELD_BY_STEPGATE, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, ROTATION_IN};
 pub use policy::{ClusterRolloutPolicy, ClusterRolloutPolicySpec, PolicySpec, RolloutPolicy, RolloutPolicySpec};
 pub use rollout::{Rollout, RolloutSpec};
 pub use status::RolloutStatus;

@@ -110,7 +110,8 @@ fn give_back(view: &View<'_>, draft: &mut Draft) -> Flow {
     }
     let live = view.live();
     let serves = live.as_ref().is_some_and(|live| live.replica_set.revision == view.hello.revision);
-    let unpause = view.hello.paused && serves;
+    let owners = view.is_paused_by_owner();
+    let unpause = view.hello.paused && serves && !owners;
     if view.handover() || unpause {
         draft.act(Action::EndHandover {
             deployment: view.hello.object(),
@@ -119,7 +120,7 @@ fn give_back(view: &View<'_>, draft: &mut Draft) -> Flow {
         });
         return Why::Deleting.until_answered();
     }
-    if view.hello.paused && draft.status.phase != Some(Phase::Pending) {
+    if view.hello.paused && !owners && draft.status.phase != Some(Phase::Pending) {
         draft.notice(
             Reason::LeftPaused,
             format!(

@@ -6,7 +6,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::POD_TEMPLATE_HASH,
+    api::{HELD, POD_TEMPLATE_HASH},
     core::facts::{
         deployment::{DeploymentFacts, DeploymentStatusFacts, ReplicaSetFacts},
         labels::{Expression, Selector},
@@ -31,6 +31,7 @@ pub fn deployment(object: &DynamicObject) -> DeploymentFacts {
         deleting: object.metadata.deletion_timestamp.is_some(),
         labels: object.labels().clone(),
         paused: spec["paused"].as_bool().unwrap_or_default(),
+        held: object.labels().contains_key(HELD),
         replicas: spec["replicas"].as_i64().map_or(1, int),
         selector: selector(&spec["selector"]),
         revision: revision::name(&digest),

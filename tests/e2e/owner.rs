@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::{Api, api::EvictParams};
 use serde_json::{Value, json};
 use stepgate::api::status::{Outcome, Phase};
+use tokio::time;
 
 use crate::{
     scenario::{Plan, Pods, Scenario, has_image, merge},
@@ -88,6 +89,22 @@ crate::scenarios! {
         s.wait_for_phase(Phase::Baking).await;
         s.scale(4).await;
         s.wait_for_healthy("v2").await;
+        s.finish().await;
+    }
+
+    async fn paused_by_its_owner_it_is_released_once_when_it_is_resumed(plan: Plan) {
+        let mut s = plan.replicas(2).hold("300ms").start().await;
+        kubectl(&s, &["rollout", "pause", "deployment/hello"]).await;
+        for image in ["v2", "v3"] {
+            s.set_image(image).await;
+            let pending = s.wait_for("the pause to be told", |status| status.why.contains("is paused by its owner") && status.why.contains("the release of revision")).await;
+            assert!(pending.release.is_none(), "{}", pending.why);
+            time::sleep(Duration::from_secs(3)).await;
+            assert!(s.status().release.is_none() && s.timeline.borrow().now.get(Kind::Deployment, HELLO).is_some_and(|hello| hello["spec"]["paused"] == true));
+        }
+        kubectl(&s, &["rollout", "resume", "deployment/hello"]).await;
+        s.wait_for_healthy("v3").await;
+        assert_eq!(outcomes(&s), [Outcome::Promoted]);
         s.finish().await;
     }
 

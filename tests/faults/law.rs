@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use stepgate::{
-    api::{HANDOVER, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, policy::When, status::Release},
+    api::{HANDOVER, HELD, POD_TEMPLATE_HASH, ROLLOUT_UID, ROTATION, policy::When, status::Release},
     core::{gate::approval::missing, share::by_counts},
     sim::{
         json,
@@ -204,6 +204,7 @@ impl Law {
         };
         let ours = json::label(before, ROLLOUT_UID).is_some();
         let handover = label_path("labels", HANDOVER);
+        let held = label_path("labels", HELD);
         let upwards = json::int(after, "/spec/replicas") > json::int(before, "/spec/replicas");
         let owned = [self.pair.key(), ROTATION].map(|key| format!("/spec/selector/{}", escape(key)));
         let counts = ["desired-replicas", "max-replicas"].map(|key| label_path("annotations", &format!("deployment.kubernetes.io/{key}")));
@@ -215,6 +216,7 @@ impl Law {
             "deployments.apps" if ours => path != "/spec/template" && !path.starts_with("/spec/template/"),
             "deployments.apps" => {
                 path == "/spec/paused"
+                    || path == held
                     || path == "/spec/strategy/rollingUpdate/maxSurge"
                     || path == handover
                     || (path == "/spec/replicas" && upwards)

@@ -21,6 +21,8 @@ pub struct DeploymentFacts {
     pub deleting: bool,
     pub labels: Labels,
     pub paused: bool,
+    /// Whether the pause is on record as Stepgate's: [`crate::api::HELD`].
+    pub held: bool,
     pub replicas: i32,
     pub selector: Selector,
     /// Raw, because typed structs drop fields they do not know.

@@ -36,6 +36,16 @@ pub struct ServiceFacts {
 }
 
 impl ServiceFacts {
+    /// Whether some pod that is ready takes connections through every one of its ports.
+    pub fn serves(&self) -> bool {
+        !self.endpoints.is_empty() && self.unserved_port().is_none()
+    }
+
+    /// The first of its ports that has no ready endpoint.
+    pub fn unserved_port(&self) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| self.reached.get(&port.name).is_none_or(BTreeSet::is_empty))
+    }
+
     /// The number of its first port.
     pub fn first_port(&self) -> Option<i32> {
         self.ports.first().map(|port| port.port)

@@ -11,6 +11,7 @@ use crate::{
             wait::{Until, Wait},
         },
         facts::Snapshot,
+        report::serving::{self, Unserved},
         view::declared::Pair,
         why::Why,
     },
@@ -24,11 +25,24 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, wait: &Wait, now: Timestamp) 
     // design §3: RolledBack is Stalled, also while the Deployment's own roll-out of what is held is being stopped.
     let held = phase == Phase::RolledBack && at_rest;
     let refused = matches!(wait.why, Why::Refused(_));
-    let is_asked = matches!(wait.why, Why::PausedBySpec { .. } | Why::ApprovalAwaited { .. });
+    let is_asked = matches!(wait.why, Why::PausedBySpec { .. } | Why::PausedByOwner { .. } | Why::ApprovalAwaited { .. });
     let stalled = held || refused || (wait.until == Until::Person && !is_asked);
+    let waits_for_owner = matches!(wait.why, Why::PausedByOwner { pending: Some(_), .. });
     let reason = format!("{phase:?}");
-    // kstatus: a resource that is stalled says so; it is Ready all the same where clients are served as they should be.
-    one(draft, "Ready", at_rest && (!refused || phase == Phase::RolledBack), &reason, &why, snapshot, now);
+    let unserved = serving::unserved(snapshot, &draft.status);
+    let fails = unserved.as_ref().filter(|unserved| **unserved != Unserved::ScaledToZero);
+    // Ready: what the owner asks for is what serves. A template that is held is not, however well the old version does: see Serving.
+    let ready = phase == Phase::Healthy && at_rest && !refused && !waits_for_owner && fails.is_none();
+    let (ready_reason, ready_message) = match fails {
+        Some(unserved) if phase == Phase::Healthy && at_rest && !refused => (unserved.reason(), format!("{why}; {unserved}")),
+        _ => (reason.as_str(), why.clone()),
+    };
+    one(draft, "Ready", ready, ready_reason, &ready_message, snapshot, now);
+    let (serving_reason, serving_message) = match &unserved {
+        Some(unserved) => (unserved.reason(), unserved.to_string()),
+        None => ("Serving", serves(snapshot).to_owned()),
+    };
+    one(draft, "Serving", unserved.is_none(), serving_reason, &serving_message, snapshot, now);
     one(draft, "Reconciling", !at_rest && !stalled, &reason, &why, snapshot, now);
     one(draft, "Stalled", stalled, &reason, &why, snapshot, now);
     let refusal = draft.refusal.clone();
@@ -57,11 +71,17 @@ pub fn set(draft: &mut Draft, snapshot: &Snapshot, wait: &Wait, now: Timestamp) 
     }
     let paused = match &wait.why {
         Why::PausedBySpec { .. } => Some("PausedBySpec"),
+        Why::PausedByOwner { .. } => Some("PausedByOwner"),
         Why::ApprovalAwaited { .. } => Some("ApprovalAwaited"),
         Why::KeptForDebugging { .. } => Some("KeptForDebugging"),
         _ => None,
     };
     one(draft, "Paused", paused.is_some(), paused.unwrap_or("NotPaused"), if paused.is_some() { &why } else { "" }, snapshot, now);
+}
+
+/// That somebody serves.
+fn serves(snapshot: &Snapshot) -> &'static str {
+    if snapshot.rollout.spec.is_worker() { "there are pods that are ready" } else { "every port of every Service has ready endpoints" }
 }
 
 /// That nothing is refused.

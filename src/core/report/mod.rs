@@ -1,4 +1,5 @@
 //! What a decision looks like from outside.
 
 pub mod conditions;
+pub mod serving;
 pub mod transitions;

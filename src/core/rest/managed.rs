@@ -92,8 +92,11 @@ fn find_live(view: &View<'_>, draft: &mut Draft, command: Option<Command>) -> Fl
         draft.wake(view.now);
         return Why::Serving { load: view.load(), revision: set.revision.clone() }.at_rest();
     }
+    if view.is_paused_by_owner() {
+        return paused_by_owner(view, None).for_a_person();
+    }
     if hello.paused && hello.observed() && view.own_replica_sets().all(|set| set.replicas == 0) {
-        // Paused before its first pods or at 0: nothing is live that could be protected.
+        // Held with no pods: nothing is live that could be protected.
         draft.act(Action::SetPaused { deployment: hello.object(), paused: false });
     }
     let stuck = hello.status.progressing_reason == "ProgressDeadlineExceeded";
@@ -148,19 +151,24 @@ fn keep(view: &View<'_>, draft: &mut Draft, live: &Side<'_>) -> Flow {
         return back::removing(view, LEFT_OVER.into()).until_answered();
     }
     let _ = open_all(view, draft);
-    if view.handover() || view.hello.paused {
-        draft.act(Action::EndHandover {
-            deployment: view.hello.object(),
-            max_surge: view.kept_max_surge(),
-            paused: view.hello.paused.then_some(false),
-        });
+    let owners = view.is_paused_by_owner();
+    let ours = (view.hello.paused || view.hello.held) && !owners;
+    if view.handover() || ours {
+        draft.act(Action::EndHandover { deployment: view.hello.object(), max_surge: view.kept_max_surge(), paused: ours.then_some(false) });
     }
     draft.status.canary = None;
     draft.enter(Phase::Healthy);
     if let Some(refusal) = draft.refusal.clone() {
         return Why::Refused(refusal).for_a_person();
     }
+    if owners {
+        return paused_by_owner(view, None).at_rest();
+    }
     Why::Serving { load: view.load(), revision: live.replica_set.revision.clone() }.at_rest()
+}
+
+fn paused_by_owner(view: &View<'_>, pending: Option<String>) -> Why {
+    Why::PausedByOwner { deployment: view.hello.name.clone(), namespace: view.snapshot.rollout.namespace.clone(), pending }
 }
 
 /// Removes what is left of a canary, such as one whose making was answered when its release was over.
@@ -199,6 +207,10 @@ fn pending_template(view: &View<'_>, draft: &mut Draft, policy: Option<&PolicySp
         }
         native::hold_back(view, draft, live)?;
         return Why::Held { revision: rejected.revision, reason: rejected.reason }.for_a_person();
+    }
+    if view.is_paused_by_owner() {
+        draft.enter(Phase::Healthy);
+        return paused_by_owner(view, Some(hello.revision.clone())).for_a_person();
     }
     if hello.replicas == 0 && history::is_interrupted(&draft.status, &hello.revision) {
         draft.enter(Phase::RolledBack);

@@ -7,6 +7,7 @@ mod declared;
 mod histories;
 mod managed;
 mod native;
+mod owner;
 mod preview;
 mod reach;
 mod scripts;

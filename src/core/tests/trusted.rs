@@ -84,7 +84,7 @@ fn a_template_with_the_ten_digits_of_the_live_one_is_released_and_not_taken_for_
     assert_eq!((live.revision.len(), live.digest.len()), (10, 64));
     let hello = snapshot.deployments.iter_mut().find(|deployment| deployment.name == "hello").expect("hello");
     let hello = std::sync::Arc::make_mut(hello);
-    (hello.digest, hello.paused) = (format!("{}{}", live.revision, "f".repeat(54)), true);
+    (hello.digest, hello.paused, hello.held) = (format!("{}{}", live.revision, "f".repeat(54)), true, true);
     let decision = decide(&snapshot.resolved(), now);
     let release = decision.status.release.expect("a release");
     assert_eq!((release.revision.len(), &release.revision[..10], release.digest.len()), (40, live.revision.as_str(), 64));

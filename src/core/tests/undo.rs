@@ -198,7 +198,7 @@ fn what_is_held_and_written_again_is_stalled_from_the_first_moment() {
     assert_eq!(model.phase(), Phase::RolledBack);
     assert!(!model.status().why.contains("is held"), "it is being stopped first: {}", model.status().why);
     let holds = |type_: &str| model.status().conditions.iter().any(|one| one.type_ == type_ && one.status == "True");
-    assert_eq!(["Ready", "Stalled", "Reconciling"].map(holds), [true, true, false]);
+    assert_eq!(["Ready", "Stalled", "Reconciling"].map(holds), [false, true, false]);
 }
 
 /// Goes back from one version to another one, to the end.

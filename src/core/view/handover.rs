@@ -45,6 +45,14 @@ impl View<'_> {
         self.is_labelled_for_handover() || self.left_open().is_some()
     }
 
+    /// Whether it is the owner who has paused the Deployment, so that it stays paused and its template is not released: nothing of ours is
+    /// under way, and no write of ours or of the admission policies is on record as having paused it.
+    pub fn is_paused_by_owner(&self) -> bool {
+        let status = &self.snapshot.status;
+        let resting = matches!(status.phase, None | Some(Phase::Pending | Phase::Healthy)) && status.release.is_none();
+        self.hello.paused && !self.hello.held && resting && !self.handover()
+    }
+
     /// The owner's `maxSurge`, to be given back: from the label, else from the canary, which was made with the same strategy.
     pub fn kept_max_surge(&self) -> Option<Value> {
         self.hello.labels.get(HANDOVER).and_then(|label| max_surge(label)).or_else(|| self.left_open())

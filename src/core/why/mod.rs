@@ -67,6 +67,8 @@ pub enum Why {
     ApprovalAwaited { gates: Vec<String>, revision: String, weight: u8 },
     /// `spec.paused`.
     PausedBySpec { weight: u8 },
+    /// The Deployment is paused by its owner; with a template that is to be released, once it is resumed.
+    PausedByOwner { deployment: String, namespace: String, pending: Option<String> },
     /// Fewer canary pods are ready than the step needs, and that is not the version's fault: both sides serve meanwhile.
     Sheltering { ready: i32, needed: i32 },
     /// All clients on the canary, the previous version warm; or both versions at work, in full size.
@@ -131,6 +133,7 @@ impl Why {
             Self::Holding { .. } => "Holding",
             Self::ApprovalAwaited { .. } => "ApprovalAwaited",
             Self::PausedBySpec { .. } => "PausedBySpec",
+            Self::PausedByOwner { .. } => "PausedByOwner",
             Self::Sheltering { .. } => "Sheltering",
             Self::Baking { .. } => "Baking",
             Self::AdoptionAwaits(_) => "AdoptionAwaits",
@@ -211,6 +214,14 @@ impl fmt::Display for Why {
                 Names("gate", gates)
             ),
             Self::PausedBySpec { weight } => write!(f, "paused at {weight} % by spec.paused; set it to false to go on"),
+            Self::PausedByOwner { deployment, namespace, pending } => {
+                write!(f, "Deployment {deployment} is paused by its owner (spec.paused)")?;
+                match pending {
+                    Some(revision) => write!(f, "; the release of revision {revision} begins")?,
+                    None => f.write_str("; a new template is released")?,
+                }
+                write!(f, " once it is resumed: kubectl -n {namespace} rollout resume deployment/{deployment}")
+            }
             Self::Sheltering { ready, needed } => {
                 write!(f, "{ready} of {needed} canary pods are ready, so the old version takes clients too until replacements are ready")
             }

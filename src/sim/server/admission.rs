@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    api::{HANDOVER, POD_TEMPLATE_HASH, ROTATION, rollout::DEFAULT_VERSION_LABEL},
+    api::{HANDOVER, HELD, HELD_BY_STEPGATE, POD_TEMPLATE_HASH, ROTATION, rollout::DEFAULT_VERSION_LABEL},
     sim::json,
 };
 
@@ -108,6 +108,7 @@ pub(super) fn validate(server: &ApiServer, review: &mut Review<'_>, object: &Val
     }
     if installed.held
         && json::flag(object, "/spec/paused")
+        && json::label(object, HELD).is_some()
         && let Some(rollout) = of_deployment(server, object)
     {
         review.call.warnings.push(format!(
@@ -139,7 +140,13 @@ fn of_deployment(server: &ApiServer, deployment: &Value) -> Option<Arc<Value>> {
 fn pause(server: &ApiServer, old: &Value, new: &mut Value) {
     let changed = old.pointer("/spec/template") != new.pointer("/spec/template");
     let resumed = json::flag(old, "/spec/paused") && !json::flag(new, "/spec/paused");
-    if (changed || resumed) && of_deployment(server, new).is_some() {
+    let held = json::label(old, HELD).is_some();
+    let forgotten = held && json::label(new, HELD).is_none();
+    if (changed || resumed || forgotten) && of_deployment(server, new).is_some() {
+        // A pause that comes with the write, or was there before it, is its owner's.
+        if held || !json::flag(new, "/spec/paused") {
+            json::fields_mut(new, "/metadata/labels").insert(HELD.into(), HELD_BY_STEPGATE.into());
+        }
         json::set(new, "/spec/paused", true);
     }
 }

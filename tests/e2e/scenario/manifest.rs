@@ -49,6 +49,8 @@ impl Manifests {
         manifests.rollout["spec"]["policy"] = quick_policy();
         // Without it a container gets a two-thousandth of a core while the tests beside it want all of them.
         manifests.container()["resources"] = json!({"requests": {"cpu": "20m"}});
+        // On a machine that is busy with other tests a good pod may take longer than the second that a kubelet gives it by default.
+        manifests.container()["readinessProbe"]["timeoutSeconds"] = json!(5);
         manifests
     }
 

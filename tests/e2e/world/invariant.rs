@@ -278,13 +278,13 @@ fn routed_untrue(moment: &Moment) -> Option<String> {
     wrong.then(|| format!("routed {routed} % with {new} endpoints of the canary and {old} of the live side"))
 }
 
-// design §3 and §9: kstatus of a rejected template
+// A rejected template is what the owner asks for and does not get: kstatus calls that Failed
 fn conditions_untrue(moment: &Moment) -> Option<String> {
     let status = &moment.status;
     if moment.change.kind != Kind::Rollout || status.phase != Some(Phase::RolledBack) {
         return None;
     }
-    let expected = [("Ready", "True"), ("Stalled", "True"), ("Reconciling", "False")];
+    let expected = [("Ready", "False"), ("Stalled", "True"), ("Reconciling", "False")];
     let found = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.clone());
     let (type_, expected) = expected.into_iter().find(|(type_, expected)| found(type_).as_deref() != Some(expected))?;
     Some(format!("RolledBack, but {type_} is {:?} and not {expected}: {}", found(type_), status.why))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use stepgate::api::HELD;
 
 use super::{
     objects::{HELLO, Kind, VERSION, World, annotations, labels, text, versions},
@@ -19,7 +20,9 @@ pub fn leftovers(timeline: &Timeline, paused: bool) -> Vec<String> {
     let mut found = Vec::new();
     for kind in Kind::ALL {
         for object in world.all(kind).filter(|object| object.pointer("/metadata/deletionTimestamp").is_none()) {
-            let keys = labels(object).into_keys().chain(annotations(object).into_keys()).filter(|key| key.starts_with("stepgate.dev/"));
+            let held = kind == Kind::Deployment && object.pointer("/spec/paused") == Some(&Value::Bool(true));
+            let ours = |key: &String| key.starts_with("stepgate.dev/") && !(held && key == HELD);
+            let keys = labels(object).into_keys().chain(annotations(object).into_keys()).filter(ours);
             found.extend(keys.map(|key| format!("{kind:?} {} carries {key}", text(object, "/metadata/name"))));
         }
     }
@@ -112,7 +115,8 @@ fn owned(object: &Value) -> Value {
     let foreign = |key: &String| {
         key.starts_with("deployment.kubernetes.io/") || key.starts_with("kubectl.kubernetes.io/") || key.starts_with("stepgate.dev/")
     };
-    let mut annotations = annotations(object);
+    let (mut labels, mut annotations) = (labels(object), annotations(object));
     annotations.retain(|key, _| !foreign(key));
-    json!({"spec": object.get("spec"), "labels": labels(object), "annotations": annotations})
+    labels.remove(HELD);
+    json!({"spec": object.get("spec"), "labels": labels, "annotations": annotations})
 }

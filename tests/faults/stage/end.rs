@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::sync::Arc;
 use stepgate::{
-    api::{HANDOVER, ROTATION},
+    api::{HANDOVER, HELD, ROTATION},
     sim::json as at,
 };
 
@@ -104,6 +104,9 @@ fn leftovers(law: &Law, end: &End) -> Vec<String> {
     }
     if at::label(&hello, HANDOVER).is_some() {
         left.push("left: the hand-over label".into());
+    }
+    if at::label(&hello, HELD).is_some() && !hello["spec"]["paused"].as_bool().unwrap_or_default() {
+        left.push("left: the record of a pause".into());
     }
     if at::text(&hello, "/spec/strategy/rollingUpdate/maxSurge") != "25%" {
         left.push(format!("left: maxSurge {}", hello["spec"]["strategy"]));

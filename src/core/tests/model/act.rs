@@ -140,7 +140,9 @@ impl Model {
             Action::ReadPods => self.pods_read_at = Some(self.now),
             Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
             Action::ProbeStamp { .. } => self.stamped = Some(true),
-            Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| deployment.paused = *paused),
+            Action::SetPaused { deployment, paused } => {
+                self.edit(&deployment.name, |deployment| (deployment.paused, deployment.held) = (*paused, *paused))
+            }
             Action::PinService { service, side_key, to, affinity, .. } => {
                 let version = self.next_version();
                 let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the Service");
@@ -187,7 +189,9 @@ impl Model {
                 if let Some(surge) = max_surge {
                     deployment.strategy["rollingUpdate"]["maxSurge"] = surge.clone();
                 }
-                deployment.paused = paused.unwrap_or(deployment.paused);
+                if let Some(paused) = *paused {
+                    (deployment.paused, deployment.held) = (paused, paused);
+                }
             }),
             Action::DeleteCanary { deployment, must_own_nothing } => {
                 assert!(
@@ -215,6 +219,7 @@ impl Model {
         assert!(self.pods.iter().all(|pod| pod.deleting() || !pod.labels.contains_key(ROTATION)), "a pod is labelled\n{}", trace());
         assert!(self.deployments.len() == 1, "a canary is left\n{}", trace());
         let hello = self.hello();
+        assert!(hello.paused || !hello.held, "the record of a pause is left\n{}", trace());
         assert!(hello.labels.is_empty() && hello.max_surge() == Some(&json!("25%")), "{hello:?}\n{}", trace());
     }
 }

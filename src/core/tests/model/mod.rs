@@ -194,6 +194,7 @@ impl Model {
             deleting: false,
             labels,
             paused: false,
+            held: false,
             replicas,
             selector: Selector {
                 raw: json!({"matchLabels": template["metadata"]["labels"]}),
@@ -231,13 +232,24 @@ impl Model {
 
     /// Somebody's `kubectl rollout resume`.
     pub fn unpause(&mut self) {
-        self.edit("hello", |hello| hello.paused = false);
+        self.edit("hello", |hello| (hello.paused, hello.held) = (false, false));
+    }
+
+    /// The owner's `kubectl rollout pause`.
+    pub fn pause(&mut self) {
+        self.edit("hello", |hello| hello.paused = true);
+    }
+
+    /// The owner's `kubectl rollout resume`, with the pause policy in effect.
+    pub fn resume(&mut self) {
+        self.edit("hello", |hello| hello.held = true);
     }
 
     /// The user's `kubectl set image`, with the pause policy in effect.
     pub fn set_image(&mut self, image: &str) {
         let template = template(image);
         self.edit("hello", |hello| {
+            hello.held |= !hello.paused && hello.revision != revision(&template);
             hello.paused = hello.paused || hello.revision != revision(&template);
             hello.revision = revision(&template);
             hello.digest = digest(&template);

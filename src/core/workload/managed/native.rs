@@ -94,7 +94,7 @@ pub fn enough(view: &View<'_>, live: &Side<'_>) -> i32 {
 
 /// Too late: the roll-out is left to the Deployment, as it would be without Stepgate.
 pub fn give_way(view: &View<'_>, draft: &mut Draft) -> Flow {
-    if view.hello.paused {
+    if view.hello.paused && !view.is_paused_by_owner() {
         draft.act(Action::SetPaused { deployment: view.hello.object(), paused: false });
     }
     let _ = write::open_at_once(view, draft);
