@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     act,
     api::{
-        POD_TEMPLATE_HASH, Rollout,
+        HELD, HELD_BY_STEPGATE, POD_TEMPLATE_HASH, Rollout,
         rollout::{Request, RequestAction},
     },
     cli::{
@@ -185,13 +185,14 @@ enum Run<'a> {
 }
 
 /// Writes a template to the Rollout's Deployment, and pauses it in the same write, as the admission policy would: the release begins before
-/// the Deployment can roll by itself. Returns the revision of the template that it has had.
+/// the Deployment can roll by itself, and as a pause of Stepgate's: what its owner has paused stays so. Returns the revision of the template that it has had.
 async fn write_template(cluster: &Cluster, rollout: &Rollout, template: &Value, run: Run<'_>) -> anyhow::Result<String> {
     let name = rollout.spec.workload.name();
     let params = PatchParams { dry_run: run == Run::Dry, ..PatchParams::default() };
     for _ in 0..ATTEMPTS {
         let deployment = deployment(cluster, name).await?;
-        let found = observe::deployment(&deployment).revision;
+        let facts = observe::deployment(&deployment);
+        let found = facts.revision;
         if let Run::Over(seen) = run
             && seen != found
         {
@@ -199,10 +200,15 @@ async fn write_template(cluster: &Cluster, rollout: &Rollout, template: &Value, 
                 "Deployment {name} has got another template meanwhile (revision {found}), which is left as it is; look at it, then run this again"
             );
         }
+        let mut labels = facts.labels;
+        if !facts.paused {
+            labels.insert(HELD.into(), HELD_BY_STEPGATE.into());
+        }
         let patch: Patch<DynamicObject> = Patch::Json(serde_json::from_value(json!([
             {"op": "replace", "path": "/metadata/resourceVersion", "value": deployment.resource_version()},
             {"op": "replace", "path": "/spec/template", "value": template},
             {"op": "add", "path": "/spec/paused", "value": true},
+            {"op": "add", "path": "/metadata/labels", "value": labels},
         ]))?);
         if unless_changed(cluster.deployments().patch(name, &params, &patch)).await?.is_some() {
             return Ok(found);

@@ -139,3 +139,27 @@ fn what_is_held_is_not_ready_however_well_the_old_version_serves() {
     let held = ["Ready", "Serving", "Stalled", "Reconciling"].map(|type_| holds(&model, type_));
     assert_eq!(held, [false, true, true, false]);
 }
+
+#[test]
+fn an_owner_who_scales_up_in_the_moment_of_an_adoption_gets_more_pods_and_no_rollback() {
+    for after in [4, 6, 12] {
+        let mut model = at_weight(3, 100);
+        let adopted = |model: &Model| {
+            model.sets.iter().any(|set| set.owner.as_ref() == Some(&model.hello().uid) && set.revision == model.hello().revision)
+        };
+        model.run_fast(|model| model.phase() == Phase::Promoting && model.hello().max_surge() == Some(&serde_json::json!("100%")));
+        // Before the Deployment controller has seen what was handed over.
+        while !adopted(&model) {
+            model.settle();
+            model.control(Crash::Never);
+        }
+        assert_eq!(model.pods_of("hello:v1").len(), 3);
+        model.scale(after);
+        model.control(Crash::Never);
+        assert_eq!(model.phase(), Phase::Promoting, "{}", model.trace.join("\n"));
+        model.run_to(Phase::Healthy);
+        rest(&mut model);
+        assert_eq!((model.pods_of("hello:v1").len(), model.pods_of("hello:v2").len()), (0, usize::try_from(after).unwrap()));
+        model.assert_clean();
+    }
+}

@@ -214,14 +214,7 @@ impl fmt::Display for Why {
                 Names("gate", gates)
             ),
             Self::PausedBySpec { weight } => write!(f, "paused at {weight} % by spec.paused; set it to false to go on"),
-            Self::PausedByOwner { deployment, namespace, pending } => {
-                write!(f, "Deployment {deployment} is paused by its owner (spec.paused)")?;
-                match pending {
-                    Some(revision) => write!(f, "; the release of revision {revision} begins")?,
-                    None => f.write_str("; a new template is released")?,
-                }
-                write!(f, " once it is resumed: kubectl -n {namespace} rollout resume deployment/{deployment}")
-            }
+            Self::PausedByOwner { deployment, namespace, pending } => paused_by_owner(f, deployment, namespace, pending.as_deref()),
             Self::Sheltering { ready, needed } => {
                 write!(f, "{ready} of {needed} canary pods are ready, so the old version takes clients too until replacements are ready")
             }
@@ -261,6 +254,15 @@ impl fmt::Display for Why {
             Self::WorkloadGoing { deployment } => write!(f, "Deployment {deployment} is being deleted"),
         }
     }
+}
+
+fn paused_by_owner(f: &mut fmt::Formatter<'_>, deployment: &str, namespace: &str, pending: Option<&str>) -> fmt::Result {
+    write!(f, "Deployment {deployment} is paused by its owner (spec.paused)")?;
+    match pending {
+        Some(revision) => write!(f, "; the release of revision {revision} begins")?,
+        None => f.write_str("; a new template is released")?,
+    }
+    write!(f, " once it is resumed: kubectl -n {namespace} rollout resume deployment/{deployment}")
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ fn allowed(kind: Kind) -> &'static [&'static str] {
             "f:spec/f:replicas",
             "f:spec/f:strategy/f:rollingUpdate/f:maxSurge",
             "f:metadata/f:labels/f:stepgate.dev/handover",
+            "f:metadata/f:labels/f:stepgate.dev/held",
         ],
         Kind::Service => &[
             "f:spec/f:selector/f:pod-template-hash",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use stepgate::{
-    api::POD_TEMPLATE_HASH,
+    api::{HELD, HELD_BY_STEPGATE, POD_TEMPLATE_HASH},
     core::facts::revision::revision,
     sim::{
         World,
@@ -165,9 +165,14 @@ impl Stage<'_> {
         let mut template = set["spec"]["template"].clone();
         at::fields_mut(&mut template, "/metadata/labels").remove(POD_TEMPLATE_HASH);
         self.request_undo(at::text(&rollout, "/status/stable/revision"), &revision(&template));
+        let mut labels = hello["metadata"]["labels"].clone();
+        if !at::flag(&hello, "/spec/paused") {
+            labels[HELD] = HELD_BY_STEPGATE.into();
+        }
         let patch = json!([
             {"op": "replace", "path": "/spec/template", "value": template},
             {"op": "add", "path": "/spec/paused", "value": true},
+            {"op": "add", "path": "/metadata/labels", "value": labels},
         ]);
         self.ask_of("hello", "application/json-patch+json", &patch);
         true

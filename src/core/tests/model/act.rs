@@ -140,9 +140,9 @@ impl Model {
             Action::ReadPods => self.pods_read_at = Some(self.now),
             Action::ProbeGuard { .. } | Action::ProbePin { .. } => {}
             Action::ProbeStamp { .. } => self.stamped = Some(true),
-            Action::SetPaused { deployment, paused } => {
-                self.edit(&deployment.name, |deployment| (deployment.paused, deployment.held) = (*paused, *paused))
-            }
+            Action::SetPaused { deployment, paused } => self.edit(&deployment.name, |deployment| {
+                (deployment.paused, deployment.held) = (*paused, *paused);
+            }),
             Action::PinService { service, side_key, to, affinity, .. } => {
                 let version = self.next_version();
                 let service = self.services.iter_mut().find(|known| known.name == service.name).expect("the Service");

@@ -75,6 +75,12 @@ impl Model {
             (_, Some(new)) if self.sets[new].replicas >= deployment.replicas => {
                 mine.iter().filter(|i| **i != new).for_each(|i| self.sets[*i].replicas = 0);
             }
+            // Scaled in proportion: with a surge of 100% and two sets of one size each gets as many as are asked for.
+            (_, Some(_)) if deployment.max_surge().and_then(Value::as_str) == Some("100%") => {
+                for i in active {
+                    self.sets[i].replicas = self.sets[i].replicas.max(deployment.replicas);
+                }
+            }
             _ => {}
         }
     }

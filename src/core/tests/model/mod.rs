@@ -232,7 +232,9 @@ impl Model {
 
     /// Somebody's `kubectl rollout resume`.
     pub fn unpause(&mut self) {
-        self.edit("hello", |hello| (hello.paused, hello.held) = (false, false));
+        self.edit("hello", |hello| {
+            (hello.paused, hello.held) = (false, false);
+        });
     }
 
     /// The owner's `kubectl rollout pause`.
