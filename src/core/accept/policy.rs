@@ -1,15 +1,12 @@
 //! The policy: what cannot work with this Deployment, whatever the cluster does.
 
-use std::time::Duration;
-
 use crate::{
     api::{
         Span,
-        policy::{Gate, HttpGate, PolicySpec, Port, When},
+        policy::{PolicySpec, When},
     },
     core::{
         accept::subject::{one, subject},
-        facts::deployment::{containers, list},
         traffic::pods,
         view::View,
         why::refusal::{
@@ -30,7 +27,7 @@ pub fn policy_problems<'a>(view: &'a View<'a>, policy: &'a PolicySpec) -> impl I
     one(|| view.is_worker().then(|| pods::needs_service(policy)).flatten().map(Refusal::NeedsService))
         .chain(one(|| affinity_problem(view, policy)))
         .chain(one(|| deadline_problem(view, policy)))
-        .chain(policy.gates.iter().filter_map(|gate| gate_problem(view, gate)))
+        .chain(policy.gates.iter().filter_map(|gate| gate.kind()?.problem(&gate.name, subject(view))))
 }
 
 fn affinity_problem(view: &View<'_>, policy: &PolicySpec) -> Option<Refusal> {
@@ -54,31 +51,7 @@ fn slowest_wait(view: &View<'_>, policy: &PolicySpec) -> Option<(Span, String)> 
     let min_ready = Span::seconds(u64::try_from(hello.min_ready_seconds).unwrap_or_default());
     let gates = policy.gates.iter().filter(|gate| gate.when.contains(&When::BeforeTraffic));
     gates
-        .filter_map(|gate| Some((gate, gate.http.as_ref()?)))
-        .map(|(gate, http)| {
-            let HttpGate { period, success_threshold, .. } = http;
-            (time_to_pass(http), format!("gate {} ({success_threshold} successes in a row, one every {period})", gate.name))
-        })
+        .filter_map(|gate| gate.kind()?.least_time(&gate.name))
         .chain((min_ready > Span::default()).then(|| (min_ready, format!("minReadySeconds of Deployment {}", hello.name))))
         .max_by_key(|(needs, _)| *needs)
-}
-
-/// The first probe comes at once, the others a period apart.
-fn time_to_pass(http: &HttpGate) -> Span {
-    Span(http.period.0.checked_mul(http.success_threshold.saturating_sub(1)).unwrap_or(Duration::MAX))
-}
-
-fn gate_problem(view: &View<'_>, gate: &Gate) -> Option<Refusal> {
-    let http = gate.http.as_ref()?;
-    let spec = &subject(view).template["spec"];
-    let deployment = subject(view).name.clone();
-    if spec["hostNetwork"].as_bool() == Some(true) {
-        return Some(Refusal::HostNetwork { gate: gate.name.clone(), deployment });
-    }
-    let Port::Name(port) = &http.port else { return None };
-    let known: Vec<String> = containers(spec)
-        .flat_map(|container| list(&container["ports"]))
-        .filter_map(|port| port["name"].as_str().map(str::to_owned))
-        .collect();
-    (!known.contains(port)).then(|| Refusal::UnknownPort { gate: gate.name.clone(), deployment, port: port.clone(), known })
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     core::{
         gate::{
-            kind::{Judged, is_active},
+            kind::{Ask, Judgement, Kind},
             readiness::min_ready,
         },
         share::share,
@@ -64,20 +64,23 @@ fn is_up(view: &View<'_>, release: &Release) -> bool {
     view.canary().is_some_and(|canary| canary.replicas > 0 && enough(&canary))
 }
 
-/// The gate, as it is found to be now.
-pub fn approval_status(release: &Release, gate: &Gate, approval: &ApprovalGate, phase: Phase) -> Judged {
-    let given = of(release, &gate.name);
-    Judged {
-        name: gate.name.clone(),
-        kind: "approval",
-        state: if given.is_some() { GateState::Passing } else { GateState::Pending },
-        value: given.map_or_else(|| "nobody yet".to_owned(), |given| format!("approved by {}", words::who(&given.by, given.verified))),
-        threshold: "an approval".to_owned(),
-        message: match (given, approval.weight) {
-            (None, Some(weight)) => format!("asked for at {weight} %"),
-            (None, None) if !is_active(gate, phase) => "not asked for in this phase".to_owned(),
-            _ => String::new(),
-        },
+impl Kind for ApprovalGate {
+    fn name(&self) -> &'static str {
+        "approval"
+    }
+
+    fn judge(&self, ask: &Ask<'_>) -> Judgement {
+        let given = of(ask.release, &ask.gate.name);
+        Judgement {
+            state: if given.is_some() { GateState::Passing } else { GateState::Pending },
+            value: given.map_or_else(|| "nobody yet".to_owned(), |given| format!("approved by {}", words::who(&given.by, given.verified))),
+            threshold: "an approval".to_owned(),
+            message: match (given, self.weight) {
+                (None, Some(weight)) => format!("asked for at {weight} %"),
+                (None, None) if !ask.is_active() => "not asked for in this phase".to_owned(),
+                _ => String::new(),
+            },
+        }
     }
 }
 

@@ -10,72 +10,69 @@ use std::ops::ControlFlow::Continue;
 
 use crate::{
     api::{
-        policy::{Gate, HttpGate, When},
+        policy::{Gate, PolicySpec, When},
         status::{GateStatus, Phase, Release},
     },
     core::{
-        decision::wait::Flow,
-        gate::{
-            approval::approval_status,
-            http::{http_failure, http_status},
-            kind::Failure,
-            readiness::{READINESS, readiness_failure, readiness_status},
-        },
+        decision::{wait::Flow, watch::Probe},
+        gate::kind::{Ask, Failure},
         view::{View, side::Side},
         why::Why,
     },
 };
 
-/// The first gate of this phase that has failed.
+/// The first gate of this phase that has failed, readiness before the others.
 ///
 /// Readiness can fail only after traffic has begun: before, pods that are not ready are awaited. A pod that was deleted or evicted
 /// is not a failure, nor one whose node is lost; one that turned not-ready or restarted a container is, once fewer than `minReady` good ones
 /// are left.
 pub fn failure(view: &View<'_>, release: &Release, phase: Phase, side: &Side<'_>) -> Option<Failure> {
-    readiness_failure(release, phase, side).or_else(|| http_failure(view, release, phase, side))
+    let implicit = implicit(&release.policy);
+    let of_readiness = |gate: &&Gate| gate.readiness.is_some();
+    let first = implicit.iter().chain(&release.policy.gates).filter(of_readiness);
+    let others = release.policy.gates.iter().filter(|gate| !of_readiness(gate));
+    first.chain(others).find_map(|gate| gate.kind()?.failure(&Ask { gate, view, release, phase, side: Some(side) }))
+}
+
+/// The probes that a phase needs, on the ready pods of `side`.
+pub fn probes(view: &View<'_>, release: &Release, phase: Phase, side: &Side<'_>) -> Vec<Probe> {
+    let asks = release.policy.gates.iter().map(|gate| Ask { gate, view, release, phase, side: Some(side) });
+    asks.filter(Ask::is_active).filter_map(|ask| Some(ask.gate.kind()?.probes(&ask))).flatten().collect()
 }
 
 /// The gates, as status reports them. `since` of a gate whose state has not changed is kept.
 pub fn statuses(view: &View<'_>, release: &Release, phase: Phase, side: Option<&Side<'_>>) -> Vec<GateStatus> {
-    let policy = &release.policy;
     let before = &view.snapshot.status.gates;
-    let listed = policy.gates.iter().any(|gate| gate.readiness.is_some());
-    let implicit = (!listed).then(|| readiness_status(release, READINESS, side));
-    let stated = policy.gates.iter().map(|gate| match (&gate.http, &gate.approval) {
-        (Some(http), _) => http_status(view, gate, http, phase, side),
-        (None, Some(approval)) => approval_status(release, gate, approval, phase),
-        (None, None) => readiness_status(release, &gate.name, side),
-    });
-    implicit
-        .into_iter()
-        .chain(stated)
-        .map(|judged| {
-            let since = before.iter().find(|old| old.name == judged.name && old.state == judged.state).map_or(view.now, |old| old.since);
-            GateStatus {
-                name: judged.name,
-                kind: judged.kind.to_owned(),
-                state: judged.state,
-                value: judged.value,
-                threshold: judged.threshold,
-                since,
-                message: judged.message,
-            }
+    let implicit = implicit(&release.policy);
+    let status = |gate: &Gate| {
+        let kind = gate.kind()?;
+        let judged = kind.judge(&Ask { gate, view, release, phase, side });
+        let since = before.iter().find(|old| old.name == gate.name && old.state == judged.state).map_or(view.now, |old| old.since);
+        Some(GateStatus {
+            name: gate.name.clone(),
+            kind: kind.name().to_owned(),
+            state: judged.state,
+            value: judged.value,
+            threshold: judged.threshold,
+            since,
+            message: judged.message,
         })
-        .collect()
+    };
+    implicit.iter().chain(&release.policy.gates).filter_map(status).collect()
+}
+
+/// The readiness gate that a release has where its policy lists none.
+fn implicit(policy: &PolicySpec) -> Option<Gate> {
+    policy.gates.iter().all(|gate| gate.readiness.is_none()).then(readiness::implicit)
 }
 
 /// Names of the gates for `when` that have not passed yet, on every ready pod of `side`. Readiness is not among them: it is
 /// asked for where pods are awaited.
 pub fn pending(view: &View<'_>, release: &Release, when: When, side: &Side<'_>) -> Vec<String> {
-    let passed = |gate: &Gate, http: &HttpGate| {
-        let mut ready = side.ready().peekable();
-        ready.peek().is_some()
-            && ready.all(|pod| {
-                view.snapshot.probes.get(&(gate.name.clone(), pod.uid.clone())).is_some_and(|seen| seen.successes >= http.success_threshold)
-            })
-    };
+    let phase = view.snapshot.status.phase.unwrap_or(Phase::Preparing);
     let gates = release.policy.gates.iter().filter(|gate| gate.when.contains(&when));
-    gates.filter(|gate| gate.http.as_ref().is_some_and(|http| !passed(gate, http))).map(|gate| gate.name.clone()).collect()
+    let has_passed = |gate: &Gate| gate.kind().is_none_or(|kind| kind.has_passed(&Ask { gate, view, release, phase, side: Some(side) }));
+    gates.filter(|gate| !has_passed(gate)).map(|gate| gate.name.clone()).collect()
 }
 
 /// Stops where gates ask for an approval that nobody has given. It takes as long as it takes: no deadline runs.

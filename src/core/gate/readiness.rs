@@ -2,12 +2,12 @@
 
 use crate::{
     api::{
-        policy::PolicySpec,
+        policy::{Gate, PolicySpec, ReadinessGate},
         status::{GateState, Phase, Release, RollbackReason},
     },
     core::{
         facts::pod::PodFacts,
-        gate::kind::{Failure, Judged},
+        gate::kind::{Ask, Failure, Judgement, Kind},
         share::share,
         view::side::{Side, count},
     },
@@ -16,9 +16,12 @@ use crate::{
 /// Name of the readiness gate where the policy does not list one.
 pub const READINESS: &str = "readiness";
 
+/// The share of the canary pods that must be ready where the policy says nothing.
+const ALL: &str = "100%";
+
 /// The share of the canary pods that must be ready.
 pub fn min_ready(policy: &PolicySpec) -> &str {
-    policy.gates.iter().find_map(|gate| gate.readiness.as_ref()).map_or("100%", |gate| &gate.min_ready)
+    policy.gates.iter().find_map(|gate| gate.readiness.as_ref()).map_or(ALL, |gate| &gate.min_ready)
 }
 
 fn readiness_name(policy: &PolicySpec) -> &str {
@@ -26,7 +29,7 @@ fn readiness_name(policy: &PolicySpec) -> &str {
 }
 
 /// That pods turned bad after traffic had begun, and fewer than `minReady` good ones are left.
-pub fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Option<Failure> {
+fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Option<Failure> {
     let since = release.traffic_since?;
     if !matches!(phase, Phase::Progressing | Phase::Baking | Phase::Promoting) {
         return None;
@@ -47,22 +50,35 @@ pub fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Op
     })
 }
 
-/// The gate, as it is found to be now.
-pub fn readiness_status(release: &Release, name: &str, side: Option<&Side<'_>>) -> Judged {
-    let (ready, replicas) = side.map_or((0, 0), |side| (side.ready_count(), side.replicas));
-    let needed = share(min_ready(&release.policy), replicas);
-    let failure = side.and_then(|side| readiness_failure(release, Phase::Progressing, side));
-    let state = match &failure {
-        Some(_) => GateState::Failing,
-        None if replicas > 0 && ready >= needed => GateState::Passing,
-        None => GateState::Pending,
-    };
-    Judged {
-        name: name.to_owned(),
-        kind: "readiness",
-        state,
-        value: format!("{ready} of {replicas} ready"),
-        threshold: format!("{needed} ready"),
-        message: failure.map(|failure| failure.message).unwrap_or_default(),
+/// The gate of a release whose policy lists none.
+pub fn implicit() -> Gate {
+    let readiness = ReadinessGate { min_ready: ALL.to_owned() };
+    Gate { name: READINESS.to_owned(), readiness: Some(readiness), http: None, approval: None, when: Vec::new() }
+}
+
+impl Kind for ReadinessGate {
+    fn name(&self) -> &'static str {
+        "readiness"
+    }
+
+    fn judge(&self, ask: &Ask<'_>) -> Judgement {
+        let (ready, replicas) = ask.side.map_or((0, 0), |side| (side.ready_count(), side.replicas));
+        let needed = share(min_ready(&ask.release.policy), replicas);
+        let failure = ask.side.and_then(|side| readiness_failure(ask.release, Phase::Progressing, side));
+        let state = match &failure {
+            Some(_) => GateState::Failing,
+            None if replicas > 0 && ready >= needed => GateState::Passing,
+            None => GateState::Pending,
+        };
+        Judgement {
+            state,
+            value: format!("{ready} of {replicas} ready"),
+            threshold: format!("{needed} ready"),
+            message: failure.map(|failure| failure.message).unwrap_or_default(),
+        }
+    }
+
+    fn failure(&self, ask: &Ask<'_>) -> Option<Failure> {
+        readiness_failure(ask.release, ask.phase, ask.side?)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
             draft::Draft,
             wait::{Flow, Wait},
         },
-        gate::{self, connect, http},
+        gate::{self, connect},
         release::{close::scale_to_zero, trigger::trigger},
         request::{self, command::Command, undo},
         traffic::selectors::write::free_abandoned,
@@ -54,7 +54,7 @@ fn run(view: &View<'_>, draft: &mut Draft) -> Flow {
     let (canary, live) = (view.canary(), view.live());
     if let Some(canary) = &canary {
         draft.status.canary = Some(canary.version());
-        draft.probes = http::probes(view, &release, phase, canary);
+        draft.probes = gate::probes(view, &release, phase, canary);
         draft.probes.extend(connect::probes(view, phase, canary));
     }
     if release.rollback.is_some() {

@@ -10,7 +10,7 @@ use crate::{
             wait::Flow,
         },
         facts::{pin::Pin, service::ServiceFacts},
-        gate::{self, http},
+        gate,
         traffic::{
             establish::{self, establish},
             fresh, pods,
@@ -31,7 +31,7 @@ const DRAIN: Span = Span::seconds(5);
 /// Rolls, as far as it can go now.
 pub fn proceed(view: &View<'_>, draft: &mut Draft, release: &Release, sides: Sides<'_, '_>) -> Flow {
     let Some(successor) = view.successor() else { return unpause(view, draft, release, sides) };
-    draft.probes = http::probes(view, release, crate::api::status::Phase::Progressing, &successor);
+    draft.probes = gate::probes(view, release, crate::api::status::Phase::Progressing, &successor);
     pods::report(view, draft, &[&successor, sides.canary], sides.live);
     native::keep_from_returning(view, draft, sides.live)?;
     if view.hello.revision != release.revision && view.hello.paused {
