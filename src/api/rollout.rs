@@ -61,7 +61,7 @@ use super::{policy::PolicySpec, status::RolloutStatus};
     validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.onFailure) || self.policy.onFailure == 'Rollback'")
         .message("policy.onFailure: without Services (services: []) a canary that is kept would go on working; set onFailure: Rollback"),
     validation = Rule::new("self.services.size() > 0 || !has(self.policy) || !has(self.policy.gates) || \
-        self.policy.gates.all(g, !has(g.http) || !has(g.when) || !('BeforeTraffic' in g.when) || 'DuringSteps' in g.when)")
+        self.policy.gates.all(g, (!has(g.http) && !has(g.tcp) && !has(g.grpc)) || !has(g.when) || !('BeforeTraffic' in g.when) || 'DuringSteps' in g.when)")
         .message("policy.gates: without Services (services: []) a pod works as soon as it runs; add DuringSteps where when has BeforeTraffic"),
 )]
 pub struct RolloutSpec {

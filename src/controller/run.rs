@@ -58,7 +58,7 @@ pub async fn run(
     leadership: watch::Receiver<Leadership>,
     vitals: Vitals,
 ) -> anyhow::Result<()> {
-    let asker = Arc::new(http::client()?);
+    let asker = Arc::new(http::Network::new()?);
     run_asking(client, asker, options, clock, leadership, vitals).await;
     Ok(())
 }

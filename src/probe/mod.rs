@@ -1,6 +1,9 @@
 //! The probes of one Rollout: a task each, with a clock of its own; they only wake the decision.
 
+pub mod answer;
+pub mod grpc;
 pub mod http;
+pub mod tls;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -164,9 +167,11 @@ async fn run(prober: Prober, key: Key, check: Check, target: Target, control: to
         let room = prober.slots.room().await;
         let outcome = match probe(&*prober.asker, &check, &target).await {
             Answer::Connected => Outcome::Passed("connected".to_owned()),
+            Answer::Serving => Outcome::Passed("SERVING".to_owned()),
+            Answer::NotServing(reason) => Outcome::Failed(reason),
             Answer::Status(status) => match &check {
                 Check::Http(http) if !is_expected(&http.expect_status, status) => Outcome::Failed(format!("status {status}")),
-                Check::Http(_) | Check::Connect => Outcome::Passed(status.to_string()),
+                Check::Http(_) | Check::Tcp(_) | Check::Grpc(_) | Check::Connect => Outcome::Passed(status.to_string()),
             },
             Answer::None(reason) => {
                 let control = control.borrow().clone();
@@ -186,7 +191,7 @@ async fn run(prober: Prober, key: Key, check: Check, target: Target, control: to
 async fn without_answer(asker: &dyn Ask, check: &Check, control: Option<Target>, reason: String) -> Outcome {
     let Some(control) = control else { return Outcome::Failed(reason) };
     match probe(asker, check, &control).await {
-        Answer::Status(_) | Answer::Connected => Outcome::Failed(reason),
+        Answer::Status(_) | Answer::Connected | Answer::Serving | Answer::NotServing(_) => Outcome::Failed(reason),
         Answer::None(_) => {
             Outcome::Unknown(format!("ProbePathBlocked: {reason}, and pod {} of the old version does not answer either", control.name))
         }
@@ -203,7 +208,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::api::policy::HttpGate;
+    use crate::api::policy::{GrpcGate, HttpGate};
 
     /// Never answers, and counts who waits for it.
     #[derive(Default)]
@@ -212,6 +217,10 @@ mod tests {
     impl Ask for Tarpit {
         fn ask<'a>(&'a self, _: &'a HttpGate, _: &'a Target) -> BoxFuture<'a, Answer> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+
+        fn grpc<'a>(&'a self, _: &'a GrpcGate, _: &'a Target) -> BoxFuture<'a, Answer> {
             Box::pin(std::future::pending())
         }
 

@@ -178,7 +178,13 @@ impl World {
     /// Whether anything listens there.
     pub fn takes_connections(&self, now: Timestamp, endpoint: &Endpoint) -> bool {
         let mut listening = self.kubelet.listening(now).chain(self.kubelet.controls().map(|(endpoint, _)| endpoint));
-        listening.any(|known| known == *endpoint)
+        listening.any(|known| known == *endpoint) || self.speaks_tls(now, endpoint)
+    }
+
+    /// Whether what listens there expects TLS.
+    pub fn speaks_tls(&self, now: Timestamp, endpoint: &Endpoint) -> bool {
+        let process = self.kubelet.pod_at(&endpoint.address).and_then(|pod| self.kubelet.process(pod));
+        process.is_some_and(|process| process.settings.tls_port == Some(endpoint.port) && process.listens(now))
     }
 
     /// The endpoint that a new connection would get.

@@ -173,8 +173,8 @@ pub fn refusals() -> Vec<Refusal> {
             what: "minReadySeconds of Deployment hello".into(),
             needs: Span::seconds(900),
         },
-        Refusal::UnknownPort { gate: gate(), deployment: hello(), port: "web".into(), known: names(&["http"]) },
-        Refusal::HostNetwork { gate: gate(), deployment: hello() },
+        Refusal::UnknownPort { gate: gate(), kind: "http", deployment: hello(), port: "web".into(), known: names(&["http"]) },
+        Refusal::HostNetwork { gate: gate(), kind: "http", deployment: hello() },
         Refusal::ReadinessGates { deployment: hello(), condition: "target-health.example/hello".into() },
         Refusal::NameTaken { name: "hello-3f9c1a".into() },
     ];

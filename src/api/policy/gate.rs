@@ -4,14 +4,17 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::duration::{Span, between};
+use crate::api::{
+    duration::{Span, between},
+    policy::probe::{GrpcGate, Header, Pace, Port, Scheme, TcpGate, port_schema},
+};
 
 /// A check on the new version. Exactly one of its kinds is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.readiness) ? !has(self.http) && !has(self.approval) : has(self.http) != has(self.approval)")
-        .message("a gate is exactly one of readiness, http, approval: set one of them"),
+    validation = Rule::new("[has(self.readiness), has(self.http), has(self.tcp), has(self.grpc), has(self.approval)].exists_one(set, set)")
+        .message("a gate is exactly one of readiness, http, tcp, grpc, approval: set one of them"),
     validation = Rule::new("!has(self.approval) || !has(self.approval.weight) || !has(self.when) || self.when.exists(w, w == 'DuringSteps')")
         .message("approval: its weight is that of a step, so add DuringSteps to when, or leave the weight out"),
 )]
@@ -28,6 +31,14 @@ pub struct Gate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpGate>,
 
+    /// A TCP connection to every ready canary pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpGate>,
+
+    /// A health check by gRPC of every ready canary pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcGate>,
+
     /// Somebody's approval, a request `Approve` for the revision under release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalGate>,
@@ -43,6 +54,13 @@ pub struct Gate {
 impl Gate {
     fn default_when() -> Vec<When> {
         vec![When::BeforeTraffic, When::DuringSteps]
+    }
+
+    /// How the pods are asked, where the gate is of a kind that asks them.
+    pub fn pace(&self) -> Option<Pace<'_>> {
+        let Self { name: _, when: _, readiness: _, http, tcp, grpc, approval: _ } = self;
+        let http = http.as_ref().map(HttpGate::pace);
+        http.or_else(|| tcp.as_ref().map(TcpGate::pace)).or_else(|| grpc.as_ref().map(GrpcGate::pace))
     }
 }
 
@@ -85,6 +103,23 @@ pub struct HttpGate {
     #[schemars(schema_with = "port_schema")]
     pub port: Port,
 
+    /// `HTTPS`: by TLS, without a look at the certificate, as the kubelet's own probes.
+    #[serde(default, skip_serializing_if = "Scheme::is_default")]
+    pub scheme: Scheme,
+
+    /// The host that the request names, in the header `Host` and, with HTTPS, to the server that chooses a certificate. The pod is asked
+    /// all the same. Default: the pod's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$')")
+        .message("host: a host name, with a port if need be, such as shop.example or shop.example:8443"))]
+    pub host: Option<String>,
+
+    /// Headers of the request. Whoever may read the policy reads them: they are no place for a secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<Header>,
+
     /// Request method. Bodies are read up to 64 KiB.
     #[serde(default)]
     pub method: Method,
@@ -119,6 +154,12 @@ pub struct HttpGate {
 }
 
 impl HttpGate {
+    /// How the pods are asked.
+    pub fn pace(&self) -> Pace<'_> {
+        let Self { port, period, timeout, failure_threshold, success_threshold, .. } = self;
+        Pace { port, period: *period, timeout: *timeout, failure_threshold: *failure_threshold, success_threshold: *success_threshold }
+    }
+
     fn default_period() -> Span {
         Span::seconds(1)
     }
@@ -154,33 +195,4 @@ pub enum Method {
     Get,
     #[serde(rename = "HEAD")]
     Head,
-}
-
-/// Name or number of a pod's port.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(untagged)]
-pub enum Port {
-    Number(u16),
-    Name(String),
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Name(name) => name.fmt(f),
-        }
-    }
-}
-
-/// By schema alone: the API server prices a rule on an int-or-string as if the text had no limit, and refuses the whole definition.
-fn port_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "x-kubernetes-int-or-string": true,
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "minimum": 1,
-        "maximum": 65535,
-        "pattern": "^([0-9][-0-9]*)?[a-z]([-a-z0-9]*[a-z0-9])?$",
-        "maxLength": 15
-    })
 }

@@ -8,11 +8,13 @@ use super::duration::{Span, between};
 
 pub mod affinity;
 pub mod gate;
+pub mod probe;
 pub mod step;
 
 pub use self::{
     affinity::{Affinity, ClientIpAffinity, CookieAffinity},
-    gate::{ApprovalGate, Gate, HttpGate, Method, Port, ReadinessGate, When},
+    gate::{ApprovalGate, Gate, HttpGate, Method, ReadinessGate, When},
+    probe::{GrpcGate, Header, Pace, Port, Scheme, TcpGate},
     step::{CanaryReplicas, SplitMode, Step},
 };
 

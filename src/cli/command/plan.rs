@@ -270,15 +270,15 @@ fn counted_pods(pods: i32) -> String {
     counted(usize::try_from(pods).unwrap_or_default(), "pod")
 }
 
-/// Whether an HTTP gate is asked at that moment: it can make the release wait.
+/// The gates that ask pods at that moment: each can make the release wait.
 fn asked(policy: &PolicySpec, when: When) -> impl Iterator<Item = &Gate> {
-    policy.gates.iter().filter(move |gate| gate.http.is_some() && gate.when.contains(&when))
+    policy.gates.iter().filter(move |gate| gate.pace().is_some() && gate.when.contains(&when))
 }
 
 fn shortest(policy: &PolicySpec) -> Span {
     let steps: Duration = policy.steps.iter().map(|step| step.hold.0 + policy.settle.0).sum();
-    let first_passes = asked(policy, When::BeforeTraffic).filter_map(|gate| gate.http.as_ref());
-    let first_passes = first_passes.map(|http| http.period.0 * http.success_threshold.saturating_sub(1)).max();
+    let first_passes = asked(policy, When::BeforeTraffic).filter_map(Gate::pace);
+    let first_passes = first_passes.map(|pace| pace.period.0 * pace.success_threshold.saturating_sub(1)).max();
     Span(first_passes.unwrap_or_default() + steps + policy.keep_previous.0)
 }
 

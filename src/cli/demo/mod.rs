@@ -197,7 +197,7 @@ impl Stand {
         let moved = sim.clone();
         tasks.spawn(async move { match Sockets::run(moved).await {} });
         let stage = Stage::apply(sim, &manifests(&loopback, pace)?)?;
-        let controller = stage.controller(Arc::new(http::client()?));
+        let controller = stage.controller(Arc::new(http::Network::new()?));
         tasks.spawn(async move {
             controller.await;
             anyhow!("the controller has ended")

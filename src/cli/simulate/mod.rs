@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use crate::{
     api::{
         PolicySpec, RolloutStatus,
-        policy::{HttpGate, Port},
+        policy::{Gate, GrpcGate, HttpGate, Port, Scheme},
         status::Phase,
     },
     core::decision::watch::Target,
@@ -218,12 +218,12 @@ fn is_over(status: &RolloutStatus) -> bool {
     }
 }
 
-/// About how often http gates check a pod in a release that goes well.
+/// About how often gates check a pod in a release that goes well.
 fn checks(policy: &PolicySpec, replicas: u32) -> u128 {
     let holds: Duration = policy.steps.iter().map(|step| step.hold.0).sum();
     let whole = holds + policy.keep_previous.0;
-    let gates = policy.gates.iter().filter_map(|gate| gate.http.as_ref());
-    let rounds: u128 = gates.map(|http| whole.as_millis() / http.period.0.as_millis().max(1)).sum();
+    let gates = policy.gates.iter().filter_map(Gate::pace);
+    let rounds: u128 = gates.map(|pace| whole.as_millis() / pace.period.0.as_millis().max(1)).sum();
     rounds * u128::from(replicas)
 }
 
@@ -239,7 +239,7 @@ fn manifests(policy: &PolicySpec, replicas: u32) -> anyhow::Result<Manifests> {
     let mut manifests = Manifests::of_example()?;
     manifests.set_policy(policy)?;
     manifests.deployment["spec"]["replicas"] = replicas.into();
-    let asked_for = policy.gates.iter().filter_map(|gate| gate.http.as_ref()).filter_map(|http| match &http.port {
+    let asked_for = policy.gates.iter().filter_map(Gate::pace).filter_map(|pace| match pace.port {
         Port::Name(name) => Some(name.as_str()),
         Port::Number(_) => None,
     });
@@ -256,9 +256,14 @@ struct Checks(Sim);
 
 impl Ask for Checks {
     fn ask<'a>(&'a self, gate: &'a HttpGate, target: &'a Target) -> BoxFuture<'a, Answer> {
-        let gate = HttpGate { path: "/".to_owned(), ..gate.clone() };
+        let gate = HttpGate { path: "/".to_owned(), scheme: Scheme::Http, ..gate.clone() };
         let target = Target { port: PORT, ..target.clone() };
         Box::pin(async move { self.0.ask(&gate, &target).await })
+    }
+
+    fn grpc<'a>(&'a self, _: &'a GrpcGate, target: &'a Target) -> BoxFuture<'a, Answer> {
+        let target = Target { port: PORT, ..target.clone() };
+        Box::pin(async move { self.0.health(&target, "/").await })
     }
 
     fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Answer> {

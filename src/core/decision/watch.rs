@@ -1,13 +1,17 @@
 //! What is to be observed for the gates from now on.
 
-use crate::api::policy::HttpGate;
+use crate::api::policy::{GrpcGate, HttpGate, TcpGate};
 
 /// What a probe does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Check {
     /// A request, as a gate asks for it.
     Http(HttpGate),
-    /// A connection, closed as soon as it stands.
+    /// A connection, as a gate asks for it.
+    Tcp(TcpGate),
+    /// A call of the health service, as a gate asks for it.
+    Grpc(GrpcGate),
+    /// A connection, closed as soon as it stands: to a port to which a Service leads.
     Connect,
 }
 

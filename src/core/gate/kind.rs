@@ -53,10 +53,12 @@ pub trait Kind {
 impl Gate {
     /// The kind that is set. Rules of the schema see to it that it is exactly one.
     pub fn kind(&self) -> Option<&dyn Kind> {
-        let Gate { name: _, when: _, readiness, http, approval } = self;
+        let Gate { name: _, when: _, readiness, http, tcp, grpc, approval } = self;
         let kinds = [
             readiness.as_ref().map(|kind| kind as &dyn Kind),
             http.as_ref().map(|kind| kind as &dyn Kind),
+            tcp.as_ref().map(|kind| kind as &dyn Kind),
+            grpc.as_ref().map(|kind| kind as &dyn Kind),
             approval.as_ref().map(|kind| kind as &dyn Kind),
         ];
         kinds.into_iter().flatten().next()
@@ -113,6 +115,8 @@ mod tests {
         for (set, name) in [
             (json!({"readiness": {}}), Some("readiness")),
             (json!({"http": {"path": "/", "port": 80}}), Some("http")),
+            (json!({"tcp": {"port": 80}}), Some("tcp")),
+            (json!({"grpc": {"port": 80}}), Some("grpc")),
             (json!({"approval": {}}), Some("approval")),
             (json!({}), None),
         ] {

@@ -2,9 +2,12 @@
 
 pub mod approval;
 pub mod connect;
+pub mod each_pod;
+pub mod grpc;
 pub mod http;
 pub mod kind;
 pub mod readiness;
+pub mod tcp;
 
 use std::ops::ControlFlow::Continue;
 

@@ -53,7 +53,7 @@ fn readiness_failure(release: &Release, phase: Phase, side: &Side<'_>) -> Option
 /// The gate of a release whose policy lists none.
 pub fn implicit() -> Gate {
     let readiness = ReadinessGate { min_ready: ALL.to_owned() };
-    Gate { name: READINESS.to_owned(), readiness: Some(readiness), http: None, approval: None, when: Vec::new() }
+    Gate { name: READINESS.to_owned(), readiness: Some(readiness), http: None, tcp: None, grpc: None, approval: None, when: Vec::new() }
 }
 
 impl Kind for ReadinessGate {

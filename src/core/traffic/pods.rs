@@ -40,7 +40,7 @@ pub fn needs_service(policy: &PolicySpec) -> Option<NeedsService> {
         undo: _,
     } = policy;
     let step = steps.iter().map(|step| step.weight).find(|weight| (LARGEST + 1..100).contains(weight));
-    let dark = |gate: &&Gate| gate.http.is_some() && gate.when.contains(&When::BeforeTraffic) && !gate.when.contains(&When::DuringSteps);
+    let dark = |gate: &&Gate| gate.pace().is_some() && gate.when.contains(&When::BeforeTraffic) && !gate.when.contains(&When::DuringSteps);
     step.map(|weight| NeedsService::Step { weight })
         .or_else(|| affinity.is_some().then_some(NeedsService::Affinity))
         .or_else(|| (*split == SplitMode::Exact).then_some(NeedsService::ExactSplit))

@@ -15,7 +15,7 @@ const IMAGES: [(&str, &[(&str, &str)]); 3] = [
     ("stepgate.test/hello:unready", &[("ready", "never")]),
 ];
 /// What cannot be changed once the application runs.
-const AT_START: [&str; 2] = ["start_delay", "port"];
+const AT_START: [&str; 3] = ["start_delay", "port", "tls_port"];
 
 /// What can be chosen about the application.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Settings {
     /// SIGTERM does nothing.
     pub ignore_term: bool,
     pub port: u16,
+    /// Where it answers the same by TLS.
+    pub tls_port: Option<u16>,
     /// Where it can be told to behave otherwise: the container's port `control`, if there is one.
     pub control_port: Option<u16>,
 }
@@ -84,6 +86,7 @@ impl Default for Settings {
             lame_duck: Duration::from_secs(3),
             ignore_term: false,
             port: 8080,
+            tls_port: None,
             control_port: None,
         }
     }
@@ -136,6 +139,7 @@ impl Settings {
             "lame_duck" => return put(&mut self.lame_duck, duration()),
             "ignore_term" => return put(&mut self.ignore_term, value.parse().ok()),
             "port" => return put(&mut self.port, value.parse().ok()),
+            "tls_port" => return put(&mut self.tls_port, value.parse().ok().map(Some)),
             _ => return false,
         }
         true
@@ -254,7 +258,7 @@ impl Process {
 
     /// Answers a request. Which requests to `/` fail is drawn from `seed`.
     pub fn answer(&mut self, port: u16, path: &str, now: Timestamp, seed: &mut Seed) -> Answer {
-        if !self.listens(now) || port != self.settings.port {
+        if !self.listens(now) || (port != self.settings.port && self.settings.tls_port != Some(port)) {
             return Answer::Refused;
         }
         let failing = self.fails(now);

@@ -45,6 +45,11 @@ func main() {
 
 	select {
 	case <-time.After(settings.startDelay):
+		if settings.tlsPort != 0 {
+			if err := app.encrypted(settings.tlsPort); err != nil {
+				log.Fatal(err)
+			}
+		}
 		if err := app.front.set(!settings.refuse); err != nil {
 			log.Fatal(err)
 		}

@@ -47,7 +47,10 @@ func newApp(s settings, pod string, started time.Time) *app {
 	}
 	app.HandleFunc("GET /healthz", a.healthz)
 	app.HandleFunc("GET /ready", a.ready)
-	a.front.server = &http.Server{Addr: fmt.Sprintf(":%d", s.port), Handler: a.draw(app)}
+	app.HandleFunc("POST /grpc.health.v1.Health/Check", a.grpc)
+	a.front.server = &http.Server{Addr: fmt.Sprintf(":%d", s.port), Handler: a.draw(app), Protocols: new(http.Protocols)}
+	a.front.server.Protocols.SetHTTP1(true)
+	a.front.server.Protocols.SetUnencryptedHTTP2(true)
 	a.arm(started)
 	return a
 }

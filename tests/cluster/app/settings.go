@@ -38,6 +38,7 @@ type settings struct {
 	controlPort int
 	healthPort  int  // 0: none
 	anyPath     bool // every path answers as `/` does
+	tlsPort     int  // 0: none
 }
 
 var healthModes = map[string]bool{"redirect": true, "hang": true, "endless": true, "refuse": true}
@@ -45,10 +46,10 @@ var healthModes = map[string]bool{"redirect": true, "hang": true, "endless": tru
 // keys in the order in which help and errors name them. Those at the end mean something at start only.
 var keys = []string{
 	"version", "ready", "fail", "fail_after", "fail_from", "health", "redirect_to", "slow", "refuse", "crash", "crash_after", "lame_duck",
-	"ignore_term", "start_delay", "port", "control_port", "health_port", "any_path",
+	"ignore_term", "start_delay", "port", "control_port", "health_port", "any_path", "tls_port",
 }
 
-var startOnly = map[string]bool{"start_delay": true, "port": true, "control_port": true, "health_port": true, "any_path": true}
+var startOnly = map[string]bool{"start_delay": true, "port": true, "control_port": true, "health_port": true, "any_path": true, "tls_port": true}
 
 func defaults() settings {
 	return settings{version: "dev", ready: ready, health: okStatus, redirectTo: "/", lameDuck: 3 * time.Second, port: 8080, controlPort: 8081}
@@ -127,6 +128,8 @@ func (s *settings) set(key, value string) (err error) {
 		s.ignoreTerm, err = strconv.ParseBool(value)
 	case "port":
 		s.port, err = strconv.Atoi(value)
+	case "tls_port":
+		s.tlsPort, err = strconv.Atoi(value)
 	case "control_port":
 		s.controlPort, err = strconv.Atoi(value)
 	case "health_port":

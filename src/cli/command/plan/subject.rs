@@ -173,7 +173,7 @@ fn of_rollout(rollout: &Manifest, manifests: &[Manifest], asked: Option<u16>) ->
 /// What a policy comes to without Services: no node has to follow, and no gate is asked before there is a pod, which works at once.
 fn without_services(mut policy: PolicySpec) -> PolicySpec {
     policy.settle = Span::default();
-    for gate in policy.gates.iter_mut().filter(|gate| gate.http.is_some()) {
+    for gate in policy.gates.iter_mut().filter(|gate| gate.pace().is_some()) {
         gate.when.retain(|when| *when != When::BeforeTraffic);
     }
     policy

@@ -31,8 +31,8 @@ impl Refusal {
             Self::NameTaken { .. } => of_deployment(spec.workload.name(), spec),
             Self::CookieAffinity { .. } => of_policy(spec, |_| "affinity.cookie".to_owned()),
             Self::DeadlineTooShort { .. } => of_policy(spec, |_| "progressDeadline".to_owned()),
-            Self::UnknownPort { gate, .. } => of_policy(spec, |policy| of_gate(gate, "http.port", policy)),
-            Self::HostNetwork { gate, .. } => of_policy(spec, |policy| of_gate(gate, "http", policy)),
+            Self::UnknownPort { gate, kind, .. } => of_policy(spec, |policy| of_gate(gate, &format!("{kind}.port"), policy)),
+            Self::HostNetwork { gate, kind, .. } => of_policy(spec, |policy| of_gate(gate, kind, policy)),
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
             (service(Named::Preview), "spec.preview"),
             (Refusal::ServiceNotSelecting { service: hello(), named: Named::Services, deployment: hello(), mismatch }, "spec.services[0]"),
             (Refusal::NeedsService(NeedsService::Preview), "spec.preview"),
-            (Refusal::HostNetwork { gate: "healthz".to_owned(), deployment: hello() }, "spec.policyRef.name"),
+            (Refusal::HostNetwork { gate: "healthz".to_owned(), kind: "http", deployment: hello() }, "spec.policyRef.name"),
         ] {
             assert_eq!(refusal.field(&spec), field, "{refusal}");
         }
@@ -164,10 +164,10 @@ mod tests {
                 "spec.policy.progressDeadline",
             ),
             (
-                Refusal::UnknownPort { gate: healthz(), deployment: hello(), port: "web".to_owned(), known: Vec::new() },
-                "spec.policy.gates[1].http.port",
+                Refusal::UnknownPort { gate: healthz(), kind: "grpc", deployment: hello(), port: "web".to_owned(), known: Vec::new() },
+                "spec.policy.gates[1].grpc.port",
             ),
-            (Refusal::HostNetwork { gate: healthz(), deployment: hello() }, "spec.policy.gates[1].http"),
+            (Refusal::HostNetwork { gate: healthz(), kind: "http", deployment: hello() }, "spec.policy.gates[1].http"),
             (Refusal::BadPair(BadPair::IdleUnguarded { label: hello() }), "spec.policy.idle"),
         ] {
             assert_eq!(refusal.field(&spec), field, "{refusal}");

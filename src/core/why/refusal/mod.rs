@@ -93,12 +93,14 @@ pub enum Refusal {
     },
     UnknownPort {
         gate: String,
+        kind: &'static str,
         deployment: String,
         port: String,
         known: Vec<String>,
     },
     HostNetwork {
         gate: String,
+        kind: &'static str,
         deployment: String,
     },
     ReadinessGates {
@@ -269,17 +271,17 @@ impl fmt::Display for Refusal {
             Self::DeadlineTooShort { deadline, what, needs } => {
                 write!(f, "progressDeadline is {deadline}, but {what} takes {needs} at least, so no release could succeed; make it longer")
             }
-            Self::UnknownPort { gate, deployment, port, known } => {
-                write!(f, "gate {gate} (http.port) names port {port:?}, which no container of Deployment {deployment} has; ")?;
+            Self::UnknownPort { gate, kind, deployment, port, known } => {
+                write!(f, "gate {gate} ({kind}.port) names port {port:?}, which no container of Deployment {deployment} has; ")?;
                 if known.is_empty() {
                     f.write_str("its containers name no port: use a number")
                 } else {
                     write!(f, "use a number or one of {}", known.join(", "))
                 }
             }
-            Self::HostNetwork { gate, deployment } => write!(
+            Self::HostNetwork { gate, kind, deployment } => write!(
                 f,
-                "gate {gate} is of kind http, but the pods of Deployment {deployment} have hostNetwork: true, where an address does not tell which pod answers; remove one of the two"
+                "gate {gate} is of kind {kind}, but the pods of Deployment {deployment} have hostNetwork: true, where an address does not tell which pod answers; remove one of the two"
             ),
             Self::ReadinessGates { deployment, condition } => write!(
                 f,
