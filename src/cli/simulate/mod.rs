@@ -320,7 +320,7 @@ mod tests {
             0 %       2.7s        273              0 (0 %)        0
            25 %    1m02.8s       6276          1263 (20 %)        0
            50 %       2.2s        221           111 (50 %)      111
-            0 %       2.7s        267              1 (1 %)        1
+            0 %       2.7s        267              1 (0 %)        1
 
         taken back after 1m07.7s: gate healthz: 3 failures in a row on pod hello-e7b8f6-75f88ddfd7-zzd4s: status 500
         noticed 2.2s after it began
