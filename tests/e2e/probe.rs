@@ -82,7 +82,7 @@ crate::scenarios! {
     async fn that_is_reset_by_both_versions_is_unknown_until_the_deadline(plan: Plan) {
         // As behind a network policy that lets nobody through: that is not the new version's fault, and not known to be right either.
         let env = json!([{"name": "HEALTH", "value": "refuse"}]);
-        let mut plan = gate(plan.replicas(2).pods_change(), &json!({})).policy(&json!({"progressDeadline": "6s"}));
+        let mut plan = gate(plan.replicas(2).pods_change(), &json!({})).policy(&json!({"progressDeadline": "20s"}));
         plan.manifests.deployment["spec"]["template"]["spec"]["containers"][0]["env"] = env;
         let mut s = plan.start().await;
         s.set_image("v2").await;
