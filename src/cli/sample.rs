@@ -226,7 +226,7 @@ fn hold_back(status: &mut Value, gate_failed: &str) {
     status["why"] =
         json!(format!("revision {NEW} was taken back ({gate_failed}) and is held; change the template, or send a Retry request for it"));
     status["canary"] = version(NEW, "v2", 1, 1);
-    status["conditions"] = json!([condition("Ready", true, "RolledBack", ""), condition("Stalled", true, "RolledBack", "")]);
+    status["conditions"] = json!([condition("Ready", false, "RolledBack", ""), condition("Stalled", true, "RolledBack", "")]);
     status["rejected"] = json!([{"revision": NEW, "reason": gate_failed, "gate": "healthz", "at": "2026-11-21T14:18:00Z"}]);
     status["history"] = json!([ended(NEW, "v2", "RolledBack", "2026-11-21T14:17:20Z", "2026-11-21T14:18:03Z", 25, gate_failed)]);
 }

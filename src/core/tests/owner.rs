@@ -140,19 +140,38 @@ fn what_is_held_is_not_ready_however_well_the_old_version_serves() {
     assert_eq!(held, [false, true, true, false]);
 }
 
+/// As far as the write that hands the pods over, which the Deployment controller has not seen yet. Where the new ReplicaSet is.
+fn just_adopted(model: &mut Model) -> usize {
+    model.run_fast(|model| model.phase() == Phase::Promoting && model.hello().max_surge() == Some(&serde_json::json!("100%")));
+    let adopted = |model: &Model| {
+        let (uid, revision) = (&model.hello().uid, &model.hello().revision);
+        model.sets.iter().position(|set| set.owner.as_ref() == Some(uid) && set.revision == *revision)
+    };
+    loop {
+        if let Some(place) = adopted(model) {
+            return place;
+        }
+        model.settle();
+        model.control(Crash::Never);
+    }
+}
+
+#[test]
+fn new_pods_that_are_taken_away_beside_old_ones_that_are_kept_roll_the_release_back() {
+    let mut model = at_weight(3, 100);
+    let new = just_adopted(&mut model);
+    model.sets[new].replicas = 1;
+    model.control(Crash::Never);
+    assert_eq!(model.phase(), Phase::RollingBack, "{}", model.trace.join("\n"));
+}
+
 #[test]
 fn an_owner_who_scales_up_in_the_moment_of_an_adoption_gets_more_pods_and_no_rollback() {
-    for after in [4, 6, 12] {
-        let mut model = at_weight(3, 100);
-        let adopted = |model: &Model| {
-            model.sets.iter().any(|set| set.owner.as_ref() == Some(&model.hello().uid) && set.revision == model.hello().revision)
-        };
-        model.run_fast(|model| model.phase() == Phase::Promoting && model.hello().max_surge() == Some(&serde_json::json!("100%")));
-        // Before the Deployment controller has seen what was handed over.
-        while !adopted(&model) {
-            model.settle();
-            model.control(Crash::Never);
-        }
+    // Also where the release began with more pods than it has come to.
+    for (before, after) in [(3, 4), (3, 6), (3, 12), (5, 4), (5, 6)] {
+        let mut model = at_weight(before, 75);
+        model.scale(3);
+        just_adopted(&mut model);
         assert_eq!(model.pods_of("hello:v1").len(), 3);
         model.scale(after);
         model.control(Crash::Never);

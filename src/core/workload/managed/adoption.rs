@@ -138,7 +138,7 @@ pub fn settle<'a>(view: &View<'a>, draft: &mut Draft, release: &Release) -> Flow
     draft.enter(Phase::Promoting);
     pods::report(view, draft, &[&successor], live.as_ref());
     if let Some(old) = live.as_ref().filter(|old| old.replica_set.replicas > 0 || !old.pods.is_empty()) {
-        if is_endangered(view, release, &successor, old) {
+        if is_endangered(view, &successor, old) {
             return Continue(End::Failed(protect(view, draft, &successor)));
         }
         native::keep_from_returning(view, draft, Some(old))?;
@@ -162,10 +162,11 @@ pub fn settle<'a>(view: &View<'a>, draft: &mut Draft, release: &Release) -> Flow
 }
 
 /// Whether the Deployment controller is taking the new pods away while it keeps the old ones. That the new ones are fewer than the Deployment asks
-/// for is no sign of it: its owner may have asked for more in this very moment, when the old pods are on their way out already.
-fn is_endangered(view: &View<'_>, release: &Release, successor: &Side<'_>, old: &Side<'_>) -> bool {
+/// for, or than the release began with, is no sign of it: its owner may have asked for more in this very moment, when the old pods are on their
+/// way out already.
+fn is_endangered(view: &View<'_>, successor: &Side<'_>, old: &Side<'_>) -> bool {
     let set = successor.replica_set;
-    let shrinks = set.replicas < set.current || set.replicas < release.size;
+    let shrinks = set.replicas < set.current || set.replicas == 0;
     let is_kept = old.replica_set.replicas > 0 && old.ready_count() >= set.replicas.min(successor.ready_count()).max(1);
     shrinks && set.replicas < view.hello.replicas && is_kept
 }
