@@ -8,7 +8,7 @@ use crate::api::{Rollout, RolloutStatus, status::Phase};
 
 use super::{
     caller::Caller,
-    standing::{awaits_approval, before, holds, keeps_canary},
+    standing::{awaits_approval, before, holds, keeps_canary, waits_for_owner},
 };
 
 /// Shows whether a controller runs, wherever it is installed.
@@ -46,6 +46,10 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
         let approve = format!("approve NAME --revision {}", release.revision);
         return vec![own(&approve, "approve it, so that the release goes on"), abort];
     }
+    if let Some(deployment) = rollout.spec.workload.deployment.as_ref().filter(|_| waits_for_owner(status)) {
+        let resume = format!("rollout resume deployment/{deployment}");
+        return vec![kubectl(&resume, "end its owner's pause, so that a new template is released"), explain];
+    }
     match status.phase {
         None | Some(Phase::Pending) => vec![explain],
         Some(Phase::Healthy) if !holds(status, "Ready") => vec![explain],
@@ -70,4 +74,29 @@ pub fn next(rollout: &Rollout, caller: &Caller) -> Vec<Next> {
 
 fn is_going_back(status: &RolloutStatus) -> bool {
     status.release.as_ref().is_some_and(|release| release.rollback.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::show::caller::Program;
+
+    #[test]
+    fn an_owners_pause_is_ended_by_its_owner() {
+        let condition = json!({
+            "type": "Paused", "status": "True", "reason": "PausedByOwner", "message": "", "lastTransitionTime": "2026-11-21T14:00:00Z",
+        });
+        let rollout: Rollout = serde_json::from_value(json!({
+            "apiVersion": "stepgate.dev/v1alpha1",
+            "kind": "Rollout",
+            "metadata": {"name": "hello"},
+            "spec": {"workload": {"deployment": "web"}, "services": ["web"]},
+            "status": {"phase": "Healthy", "conditions": [condition]},
+        }))
+        .unwrap();
+        let first = next(&rollout, &Caller::new(Program::Stepgate, Some("shop"), None, None)).remove(0);
+        assert_eq!(first.command, "kubectl rollout resume deployment/web -n shop");
+    }
 }

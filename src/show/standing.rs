@@ -51,6 +51,11 @@ pub fn holds(status: &RolloutStatus, type_: &str) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
+/// Whether its Deployment is paused by its owner.
+pub fn waits_for_owner(status: &RolloutStatus) -> bool {
+    is_paused_by(status, "PausedByOwner")
+}
+
 /// Whether it is paused, for this reason.
 fn is_paused_by(status: &RolloutStatus, reason: &str) -> bool {
     let holds = |condition: &Condition| condition.type_ == "Paused" && condition.status == "True" && condition.reason == reason;

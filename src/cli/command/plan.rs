@@ -215,7 +215,7 @@ fn touches_of_managed(subject: &Subject) -> Vec<String> {
     let Subject { policy_of: _, deployment, canary: _, services, preview: _, replicas, policy } = subject;
     let stem = names::stem(deployment);
     let mut touches = vec![
-        format!("Deployment {deployment}: paused for as long as the release lasts"),
+        format!("Deployment {deployment}: paused, with the label stepgate.dev/held, for as long as the release lasts"),
         format!("Deployment {stem}-<revision>: made for the release, up to {}, and removed", counted_pods(*replicas)),
     ];
     let affinity = by_address(policy).map(|affinity| format!(" and {affinity}")).unwrap_or_default();

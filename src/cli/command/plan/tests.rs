@@ -58,7 +58,7 @@ fn a_rollout_with_a_preset_and_its_deployment() {
     bake     100 %   100 %  4 of 4 serve  0 of 4 serve  pod-template-hash=<canary>  5m
 
     It writes:
-      Deployment hello: paused for as long as the release lasts
+      Deployment hello: paused, with the label stepgate.dev/held, for as long as the release lasts
       Deployment hello-<revision>: made for the release, up to 4 pods, and removed
       Service hello: one key of its selector, given back at the end
       up to 4 pods at a time: label stepgate.dev/rotation=in
@@ -94,7 +94,7 @@ fn an_exact_split_rolled_at_the_end_for_another_size() {
     2/2      100 %   100 %  3 of 3 serve  0 of 3 serve  pod-template-hash=<canary>  until gates pass
 
     It writes:
-      Deployment NAME: paused for as long as the release lasts
+      Deployment NAME: paused, with the label stepgate.dev/held, for as long as the release lasts
       Deployment NAME-<revision>: made for the release, up to 3 pods, and removed
       Service NAME: one key of its selector, given back at the end
       up to 4 pods at a time: label stepgate.dev/rotation=in
@@ -119,7 +119,7 @@ fn clients_that_are_to_keep_their_version_have_all_pods_of_one_side() {
     4/4      100 %   100 %  10 of 10 serve  0 of 10 serve   pod-template-hash=<canary>  until gates pass
 
     It writes:
-      Deployment NAME: paused for as long as the release lasts
+      Deployment NAME: paused, with the label stepgate.dev/held, for as long as the release lasts
       Deployment NAME-<revision>: made for the release, up to 10 pods, and removed
       Service NAME: one key of its selector and its session affinity (ClientIP, 10m), given back at the end
       up to 17 pods at a time: label stepgate.dev/rotation=in
@@ -148,7 +148,7 @@ fn a_queue_worker_is_given_shares_of_its_pods() {
     4/4    100 %   50 %   4 of 4 work  4 of 4 work  until gates pass
 
     It writes:
-      Deployment hello: paused for as long as the release lasts
+      Deployment hello: paused, with the label stepgate.dev/held, for as long as the release lasts
       Deployment hello-<revision>: made for the release, up to 4 pods, and removed
       at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
 
@@ -170,7 +170,7 @@ fn a_queue_worker_waits_before_its_first_pod_only_where_somebody_is_asked() {
     bake     100 %   50 %   2 of 2 work  2 of 2 work  2m
 
     It writes:
-      Deployment hello: paused for as long as the release lasts
+      Deployment hello: paused, with the label stepgate.dev/held, for as long as the release lasts
       Deployment hello-<revision>: made for the release, up to 2 pods, and removed
       at the end: the canary's ReplicaSet is handed to Deployment hello, whose maxSurge is raised for that moment; no pod restarts
 
